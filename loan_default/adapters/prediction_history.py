@@ -20,6 +20,7 @@ from loan_default.adapters.file_listing import File, list_files, list_folders, l
 from loan_default.adapters.layout import LATE, StorageLayout
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import LOAN_ID, TERM
+from loan_default.risk.errors import DamagedRecord
 
 if TYPE_CHECKING:  # a sensor asks for the origin of predictions only where there are any
     import polars as pl
@@ -36,11 +37,20 @@ def add(predictions: Path, layout: StorageLayout, batch: str, version: int, stag
 
 
 def origin_of(predictions: UPath, staging: Path) -> tuple[int, str]:
-    """Return the version that made a batch's predictions, and the fingerprint of the file that it read."""
+    """Return the version that made a batch's predictions, and the fingerprint of the file that it read.
+
+    Raises:
+        DamagedRecord: the table cannot be read.
+    """
     import polars as pl
 
-    rows = pl.scan_parquet(storage.fetch(predictions, staging), glob=False).select("model_version", "input_fingerprint")
-    return rows.head(1).collect().row(0)
+    file, columns = storage.fetch(predictions, staging), ("model_version", "input_fingerprint")
+    try:
+        return pl.scan_parquet(file, glob=False).select(columns).head(1).collect().row(0)
+    except pl.exceptions.PolarsError as error:
+        batch = predictions.stem
+        again = f"run loan-default score-again {batch} --force, which writes it again"
+        raise DamagedRecord(batch, f"The table {predictions} cannot be read ({error}); {again}.") from error
 
 
 def scan(layout: StorageLayout, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:

@@ -148,6 +148,47 @@ class _Decision(_Shape):
     evidence: _Evidence | None = None
 
 
+class _TermCount(_Shape):
+    term: Figure
+    rows: int
+    defaults: int
+    first_month: str
+    last_month: str
+
+
+class _SplitWindow(_Shape):
+    name: str
+    rows: int
+    defaults: int
+    first_month: str | None = None
+    last_month: str | None = None
+    terms: list[_TermCount] = []
+
+
+class _Splits(_Shape):
+    snapshot: str | None = None
+    windows: Annotated[list[_SplitWindow], Field(min_length=3, max_length=3)]
+    out_of_time: bool
+    data_fingerprint: str
+    unresolved: int
+    immature: int
+
+
+class _TunedParameters(_Shape):
+    parameters: Mapping[str, Any]
+
+
+class _TrainedModel(_Shape):
+    version: int
+    run_id: str
+    kind: str
+    candidates: list[str]
+    parameters: Mapping[str, Mapping[str, Any]]
+    calibrate: Mapping[str, Mapping[str, _Interval]]
+    training_fingerprint: str
+    seed: int
+
+
 class _Look(_Shape):
     looked_at: Time
     version: int
@@ -486,6 +527,10 @@ class _BackTest(_Shape):
 
 
 SHAPES: Mapping[RecordKind, type[_Shape]] = {
+    "loan_splits": _Splits,
+    "tuned_params": _TunedParameters,
+    "trained_model": _TrainedModel,
+    "promoted_model": _Decision,
     "application_report": _Application,
     "prediction_report": _Prediction,
     "drift_report": _Drift,
@@ -555,7 +600,7 @@ def parse_record(text: bytes, path: UPath, kind: RecordKind | None = None) -> An
 
 def _damage(path: UPath, kind: RecordKind | None, what: str) -> DamagedRecord:
     again = f"{_REMEDIES[kind].format(name=path.stem)}, or " if kind and kind in _REMEDIES else ""
-    return DamagedRecord(path.stem, f"The record {path} {what}; {again}restore it from a backup.")
+    return DamagedRecord(path.stem, f"The record {path} {what}; {again}restore it from a backup.", kind)
 
 
 def _complaint(error: ErrorDetails) -> str:

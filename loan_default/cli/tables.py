@@ -363,7 +363,7 @@ def show_answers(console: Console, report: ClientReport, output: str) -> None:
 def show_status(console: Console, status: Status, program: str) -> None:
     """Show how the installation stands; one sentence where nothing was done in it yet."""
     for damage in status.damages:
-        console.print(damage, markup=False)
+        console.print(str(damage), markup=False)
     if status.empty:
         console.print(f"Nothing has been trained or scored here yet; begin with {program} run --data FILE.")
         return

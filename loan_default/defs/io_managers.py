@@ -7,12 +7,13 @@ together are stored by their step, and only read here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 from upath import UPath
 
 from loan_default.adapters import storage
+from loan_default.adapters.layout import RecordKind
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs.results import user_errors
 
@@ -78,8 +79,9 @@ class JsonIOManager(_StorageIOManager):
         storage.write_json(path, obj)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
-        """Read the record."""
-        record = storage.read_json(path)
+        """Read the record, which has the shape of its asset's."""
+        kind = cast(RecordKind, context.asset_key.path[-1])
+        record = storage.read_json(path, kind)
         if record is None:
             raise FileNotFoundError(path)
         return record

@@ -33,9 +33,9 @@ def read_batch_record(
     return storage.read_json(settings.layout.batch_record(asset, batch), asset, damages)
 
 
-def damage_sentences(damages: Iterable[DamagedRecord]) -> tuple[str, ...]:
-    """Say which records cannot be read, each once."""
-    return tuple(dict.fromkeys(map(str, damages)))
+def distinct(damages: Iterable[DamagedRecord]) -> tuple[DamagedRecord, ...]:
+    """Return the records that cannot be read, each once."""
+    return tuple({str(damage): damage for damage in damages}.values())
 
 
 def locations(settings: Settings) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
 from loan_default.operations.promotion import open_models
-from loan_default.operations.records import damage_sentences, read_record
+from loan_default.operations.records import distinct, read_record
 from loan_default.operations.runs import Run, read_batch_runs, runs_under_way
 from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
@@ -69,7 +69,7 @@ class Status:
     runs: tuple[Run, ...]
     server: ServerStatus
     performance: PerformanceStatus | None
-    damages: tuple[str, ...] = ()
+    damages: tuple[DamagedRecord, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -106,7 +106,7 @@ def read_status(settings: Settings, archive: BatchArchive | None = None) -> Stat
         runs=under_way,
         server=server,
         performance=performance.result(),
-        damages=damage_sentences([*damages, *(figures.result().damages if figures else ())]),
+        damages=distinct([*damages, *(figures.result().damages if figures else ())]),
     )
 
 

@@ -10,8 +10,12 @@ class BadInput(ValueError):
 
 
 class DamagedRecord(BadInput):
-    """A record of the storage that cannot be read: `name` is that of its file without the suffix."""
+    """A record of the storage that cannot be read: `name` is that of its file without the suffix, `kind` its kind."""
 
-    def __init__(self, name: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.name = name
+    def __init__(self, name: str, sentence: str, kind: str | None = None) -> None:
+        super().__init__(name, sentence, kind)
+        self.name, self.sentence, self.kind = name, sentence, kind
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return self.sentence

@@ -93,6 +93,13 @@ def test_a_record_and_a_text_come_back(root: UPath) -> None:
     assert TextIOManager(root).load_input(input_context("card")) == "# Karte ü\n"
 
 
+def test_a_record_that_lacks_what_its_readers_need_is_one_sentence(root: UPath) -> None:
+    manager = JsonIOManager(root)
+    manager.handle_output(output_context("trained_model"), {"version": 1})
+    with pytest.raises(dg.Failure, match=r"trained_model\.json lacks run_id; run loan-default run --data FILE, which"):
+        manager.load_input(input_context("trained_model"))
+
+
 def test_what_cannot_be_json_leaves_the_old_record(root: UPath) -> None:
     manager = JsonIOManager(root)
     manager.handle_output(output_context("metrics"), {"auc": 0.7})

@@ -20,6 +20,7 @@ from loan_default.defs.book import BookNames
 from loan_default.defs.resources import ClockResource, NotificationsResource, StorageResource
 from loan_default.defs.run_tags import PARTITION_TAG, REASON_TAG
 from loan_default.defs.sensors.ticks import MAX_NAMES, Result, explain_skips
+from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.monitoring.verdicts import with_current_verdict
 from loan_default.risk.text import shorten_sentences
 
@@ -78,12 +79,13 @@ def read_cursor(cursor: str | None, now: datetime) -> tuple[datetime, list[str]]
 
 def _events(instance: dg.DagsterInstance, storage: StorageResource, since: datetime) -> Iterator[tuple[str, str]]:
     """Yield each event by its own name, with the line that tells of it."""
-    layout = storage.layout
+    layout, damages = storage.layout, list[DamagedRecord]()
     yield from _failures(instance, storage.names, since)
     yield from _requests(instance, storage.names, since)
-    yield from _decisions(layout, since)
-    yield from _drifted_batches(layout, since)
-    yield from _performance(layout, since)
+    yield from _decisions(layout, since, damages)
+    yield from _drifted_batches(layout, since, damages)
+    yield from _performance(layout, since, damages)
+    yield from ((str(damage), str(damage)) for damage in damages)
 
 
 def _failures(instance: dg.DagsterInstance, names: BookNames, since: datetime) -> Iterator[tuple[str, str]]:
@@ -103,23 +105,23 @@ def _requests(instance: dg.DagsterInstance, names: BookNames, since: datetime) -
                 yield f"asked {run.run_id}", f"{event}: {reason.rstrip('.')} (run {run.run_id})."
 
 
-def _decisions(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
-    for event, record in _records(layout.decisions, "history", since):
+def _decisions(layout: StorageLayout, since: datetime, damages: list[DamagedRecord]) -> Iterator[tuple[str, str]]:
+    for event, record in _records(layout.decisions, "history", since, damages):
         decision = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
         yield event, f"{decision}: {shorten_sentences(record['reasons'])}"
 
 
-def _drifted_batches(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
-    for event, record in _records(layout.drift_reports, "drift_report", since):
+def _drifted_batches(layout: StorageLayout, since: datetime, damages: list[DamagedRecord]) -> Iterator[tuple[str, str]]:
+    for event, record in _records(layout.drift_reports, "drift_report", since, damages):
         if record["verdict"] == "drifted":
             drift = f"Batch {record['batch']} drifted against version {record['model_version']}"
             yield event, f"{drift}: {record['reasons'][0]}."
 
 
-def _performance(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, str]]:
+def _performance(layout: StorageLayout, since: datetime, damages: list[DamagedRecord]) -> Iterator[tuple[str, str]]:
     """Yield, each day, a version that has degraded, and outcome files that cannot be read."""
     report = layout.record("performance_report")
-    for event, record in _records(report.parent, "performance_report", since, only=report.name):
+    for event, record in _records(report.parent, "performance_report", since, damages, only=report.name):
         if record["verdict"] == "degraded":
             reasons = shorten_sentences(record["reasons"])
             yield event, f"Version {record['model_version']} has degraded: {reasons}"
@@ -128,10 +130,13 @@ def _performance(layout: StorageLayout, since: datetime) -> Iterator[tuple[str, 
 
 
 def _records(
-    folder: UPath, kind: RecordKind, since: datetime, only: str | None = None
+    folder: UPath, kind: RecordKind, since: datetime, damages: list[DamagedRecord], only: str | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield those that were written since, whatever time they hold: a decision is stored seconds after it was made."""
+    """Yield those that were written since, whatever time they hold: a decision is stored seconds after it was made.
+
+    What cannot be read is added to `damages`.
+    """
     for file in list_files(folder):
         is_record = is_verdict(file.name) if only is None else file.name == only
-        if file.changed_at > since and is_record and (record := read_json(file.path, kind)) is not None:
+        if file.changed_at > since and is_record and (record := read_json(file.path, kind, damages)) is not None:
             yield f"{file.name} {file.state}", with_current_verdict(record)

@@ -7,7 +7,7 @@ runs; the cursor holds what is known of the drift reports and only saves work.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Literal
@@ -22,7 +22,8 @@ from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.book import BookNames
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
 from loan_default.defs.run_tags import DATA_TAG, REASON_TAG, RUN_KEY_TAG, VERSION_TAG
-from loan_default.defs.sensors.ticks import MAX_REQUESTS, MAX_RUNS, UNDER_WAY, Result, explain_skips
+from loan_default.defs.sensors.ticks import MAX_NAMES, MAX_REQUESTS, MAX_RUNS, UNDER_WAY, Result, explain_skips
+from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.monitoring.retraining import (
     DegradedVersion,
     DriftedBatch,
@@ -47,10 +48,13 @@ def evaluate(
 
     Once another version is in production, what drifted is scored again.
     """
-    memory = _read_reports(_Memory.from_json(context.cursor), list_files(storage.layout.drift_reports))
-    drifted, degraded, cursor = memory.states_by_batch, _degraded_version(storage), memory.to_json()
+    damages: list[DamagedRecord] = []  # a report that cannot be read keeps no other from being judged
+    memory = _read_reports(_Memory.from_json(context.cursor), list_files(storage.layout.drift_reports), damages)
+    drifted, degraded, cursor = memory.states_by_batch, _degraded_version(storage, damages), memory.to_json()
+    for damage in damages:
+        context.log.warning(str(damage))
     if not drifted and degraded is None:
-        return dg.SensorResult(skip_reason="No batch has drifted.", cursor=cursor)
+        return dg.SensorResult(skip_reason=_skip_reason(["No batch has drifted."], damages), cursor=cursor)
     version = model_registry.tracking.version_of(PRODUCTION)
     production = version.version if version else None
     rescorings = _rescorings(context.instance, storage.names, drifted, production)
@@ -60,11 +64,15 @@ def evaluate(
     policy = loan_book.policy.retraining
     decision = decide_retraining([*drifted], production, data, past, policy, clock.now(), degraded)
     if decision.verdict == "wait":
-        reason = None if rescorings else " ".join(decision.reasons)
+        reason = None if rescorings else _skip_reason(decision.reasons, damages)
         return dg.SensorResult(run_requests=rescorings, skip_reason=reason, cursor=cursor)
     attempts = sum((retraining.version, retraining.data) == (production, data) for retraining in past)
     retraining = _retraining(decision, production, data, attempts)
     return dg.SensorResult(run_requests=[*rescorings, retraining], cursor=cursor)
+
+
+def _skip_reason(reasons: Iterable[str], damages: Sequence[DamagedRecord]) -> str:
+    return " ".join([*reasons, *map(str, damages[:MAX_NAMES])])
 
 
 def _retraining(decision: RetrainingDecision, production: int | None, data: str, attempts: int) -> dg.RunRequest:
@@ -131,8 +139,8 @@ class _Memory:
         return cls(frozenset(split_tokens(tokens)), reports)
 
 
-def _read_reports(memory: _Memory, files: list[File]) -> _Memory:
-    """Read the reports that are new, and forget those that are gone."""
+def _read_reports(memory: _Memory, files: list[File], damages: list[DamagedRecord]) -> _Memory:
+    """Read the reports that are new, forget those that are gone, and add to `damages` what cannot be read."""
     tokens: set[str] = set()
     drifted: Drifted = {}
     for file in files:
@@ -143,8 +151,8 @@ def _read_reports(memory: _Memory, files: list[File]) -> _Memory:
             tokens.add(file.token)
         elif before and before[0] == file.state:
             drifted[file.name] = before
-        elif (record := read_json(file.path, "drift_report")) is None:
-            continue  # it was removed meanwhile
+        elif (record := read_json(file.path, "drift_report", damages)) is None:
+            continue  # it was removed meanwhile, or is looked at again
         elif record["verdict"] == "drifted":
             drifted[file.name] = (file.state, record["batch"], record["model_version"])
         else:
@@ -152,9 +160,9 @@ def _read_reports(memory: _Memory, files: list[File]) -> _Memory:
     return _Memory(frozenset(tokens), drifted)
 
 
-def _degraded_version(storage: StorageResource) -> DegradedVersion | None:
+def _degraded_version(storage: StorageResource, damages: list[DamagedRecord]) -> DegradedVersion | None:
     """Read the version that the last performance report calls degraded, if it does."""
-    record = read_json(storage.layout.record("performance_report"), "performance_report")
+    record = read_json(storage.layout.record("performance_report"), "performance_report", damages)
     if record is None or with_current_verdict(record)["verdict"] != "degraded":
         return None
     return DegradedVersion(record["model_version"], tuple(record["reasons"]))

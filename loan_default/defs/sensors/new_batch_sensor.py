@@ -12,10 +12,11 @@ import dagster as dg
 from loan_default.adapters import prediction_history
 from loan_default.adapters.file_listing import list_files
 from loan_default.adapters.inbox import InboxScan, ReadyBatch, ScanState, scan_inbox
-from loan_default.adapters.storage import exists, read_json
+from loan_default.adapters.storage import exists
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.resources import ModelRegistryResource, StorageResource
 from loan_default.defs.sensors.ticks import MAX_NAMES, MAX_REQUESTS, Result, explain_skips
+from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.text import shorten_names
 
 _MAX_BYTES = 1_000_000_000  # of batch files that are read in one tick
@@ -56,12 +57,13 @@ def _run_request(ready: ReadyBatch) -> dg.RunRequest:
 
 def _is_scored(storage: StorageResource, ready: ReadyBatch) -> bool:
     """Tell whether this very content was scored before, even where Dagster's runs were lost."""
-    report = read_json(storage.layout.batch_record("application_report", ready.batch), "application_report")
     predictions = storage.layout.batch_table("predictions", ready.batch)
-    if report is None or report["fingerprint"] != ready.fingerprint or not exists(predictions):
+    if not exists(predictions):
         return False
-    # A run may have died between the two.
-    return prediction_history.origin_of(predictions, storage.staging)[1] == ready.fingerprint
+    try:
+        return prediction_history.origin_of(predictions, storage.staging)[1] == ready.fingerprint
+    except DamagedRecord:  # scoring writes it again
+        return False
 
 
 def _skip_reason(scan: InboxScan, new: Sequence[ReadyBatch]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from loan_default.adapters.layout import StorageLayout
 from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
 from loan_default.operations.doctor.check import CheckContext, Diagnosis, diagnosis_of
-from loan_default.operations.records import damage_sentences
+from loan_default.operations.records import distinct
 from loan_default.operations.runs import BatchRuns, read_batch_runs
 from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.text import plural
@@ -20,8 +20,8 @@ def check_batches(context: CheckContext) -> Iterator[Diagnosis]:
         layout = context.settings.layout
         damages: list[DamagedRecord] = []
         yield from judge_batches(read_batches(context.settings, runs, list_deliveries(layout), damages=damages), layout)
-        for sentence in damage_sentences(damages):
-            yield diagnosis_of("batches", sentence, "Restore it from a backup.")
+        for damage in distinct(damages):
+            yield diagnosis_of("batches", str(damage), "Restore it from a backup.")
 
 
 def judge_batches(batches: Sequence[BatchStatus], layout: StorageLayout) -> Iterator[Diagnosis]:

@@ -213,14 +213,14 @@ def in_the_large(error: Estimate, tolerance: float, size: float) -> str:
 
 
 def _against_limit(estimate: Estimate, truth: float, tolerance: float, size: float, allowed: str) -> tuple[bool, str]:
-    """Judge an estimate, which fails where it is beyond its tolerance and not by chance; say so."""
+    """Judge an estimate, which fails where it is beyond its tolerance by more than chance explains; say so."""
     if abs(estimate.value - truth) <= tolerance:
         return True, f"where {allowed} is allowed"
-    by_chance = estimate.p_value(truth) > size
-    return (
-        by_chance,
-        f"beyond the {allowed} that is allowed, {'as chance may make it' if by_chance else 'not by chance'}",
-    )
+    p = estimate.p_value(truth)
+    by_chance = p > size
+    written = "p below 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+    chance = f"by {'no more' if by_chance else 'more'} than chance explains ({written})"
+    return by_chance, f"beyond the {allowed} that is allowed, {chance}"
 
 
 def _decimals(estimate: Estimate, truth: float, tolerance: float) -> int:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from loan_default.operations.decisions import list_decisions
 from loan_default.operations.overrides import Override, override_reasons, read_overrides
-from loan_default.operations.records import damage_sentences
+from loan_default.operations.records import distinct
 from loan_default.risk.errors import BadInput, DamagedRecord
 from loan_default.web.pages.history import version_cell
 from loan_default.web.people import allow
@@ -57,7 +57,7 @@ def show_decisions(request: Request) -> Response:
         older=decisions.older,
         looked_until=decisions.looked_until,
         rows_of_csv=_ROWS_OF_CSV,
-        damages=damage_sentences(damages),
+        damages=distinct(damages),
         read_at=read_at,
     )
 

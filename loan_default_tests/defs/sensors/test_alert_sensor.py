@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,15 @@ def test_people_are_told_of_a_fall_and_of_outcome_files_that_cannot_be_read(harn
     message = harness.alerts()
     assert "Version 1 has degraded: AUC 0.5 is too low." in message
     assert "Outcome file 2019-03.csv cannot be read; the asset loan_outcomes says why." in message
+
+
+def test_people_are_told_once_of_a_record_that_cannot_be_read_and_of_all_else(harness: Harness) -> None:
+    harness.write_performance("degraded")
+    harness.write("drift_report", "a.json", text="{", changed_at=int(datetime.now(UTC).timestamp()))
+    message = harness.alerts()
+    assert "Version 1 has degraded" in message
+    assert re.search(r"The record \S+a\.json is no JSON .*; run loan-default drift a, which writes it again", message)
+    assert harness.alerts() == "Nothing happened that people are told of."
 
 
 @CURSORS

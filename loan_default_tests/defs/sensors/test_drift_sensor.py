@@ -1,5 +1,6 @@
 """Drift and a version that degrades: when a retraining or another scoring is requested."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -102,6 +103,19 @@ def test_a_lost_cursor_loses_no_drift(harness: Harness, cursor: str | None) -> N
     harness.write("drift_report", "shifted.evidently.json", text="{}")
     harness.cursors["drift_sensor"] = cursor
     assert len(harness.drift().run_requests or []) == 1
+
+
+def test_a_report_that_cannot_be_read_keeps_no_other_from_being_judged(harness: Harness) -> None:
+    harness.write("drift_report", "damaged.json", text="{")
+    harness.write("performance_report.json", text="{}")
+    for _ in range(2):  # it is looked at each time
+        assert re.fullmatch(
+            r"No batch has drifted\. The record \S+damaged\.json is no JSON .*, or restore it from a backup\. "
+            r"The record \S+performance_report\.json lacks measured_at; .*",
+            skip_message(harness.drift()),
+        )
+    harness.write_verdict("shifted", 1)
+    assert [request.job_name for request in harness.drift().run_requests or []] == ["retraining_job"]
 
 
 def test_a_version_that_has_degraded_is_retrained_as_one_whose_batch_drifted(harness: Harness) -> None:

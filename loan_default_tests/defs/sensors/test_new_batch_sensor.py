@@ -47,6 +47,15 @@ def test_what_was_read_and_not_scored_is_scored_though_an_earlier_content_was(ha
     assert [harness.batches() for _ in range(3)] == [[], ["a"], []]
 
 
+@pytest.mark.parametrize("damaged", ["application_report/a.json", "predictions/a.parquet"])
+def test_a_damaged_file_of_one_batch_keeps_no_other_from_being_scored(harness: Harness, damaged: str) -> None:
+    harness.score("a", harness.write("applications", "a.csv", text="1"))
+    harness.write(*damaged.split("/"), text="{")
+    harness.write("applications", "b.csv", text="2")
+    assert harness.batches() == []
+    assert harness.batches() == (["a", "b"] if "predictions" in damaged else ["b"])
+
+
 def test_what_is_settled_takes_8_letters_in_the_memory_that_each_tick_keeps(harness: Harness) -> None:
     for number in range(50):
         harness.score(f"2018-{number}", harness.write("applications", f"2018-{number}.csv", text=f"{number}"))

@@ -107,8 +107,9 @@ def slope(value: float, error: float = 0.05) -> Callable[[Evidence], Evidence]:
 
 
 WITHIN = "where {} is allowed"
-BEYOND = "beyond the {} that is allowed, not by chance"
-BY_CHANCE = "beyond the {} that is allowed, as chance may make it"
+BEYOND = "beyond the {} that is allowed, by more than chance explains (p below 0.0001)"
+BARELY_BEYOND = BEYOND.replace("below 0.0001", "= 0.0026")
+BY_CHANCE = "beyond the {} that is allowed, by no more than chance explains (p = 0.37)"
 
 
 def calibration(large: str, slope: str, *, of_large: str = WITHIN, of_slope: str = WITHIN, seen: str = "0.21") -> str:
@@ -199,7 +200,10 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
         (large(-0.27), calibration("-0.27 (-0.37 to -0.17)", "0.86 (0.76 to 0.96)", of_large=BEYOND)),
         (slope(0.7), calibration("+0.10 (+0.00 to +0.20)", "0.70 (0.60 to 0.80)", of_slope=BEYOND)),
         (slope(1.3), calibration("+0.10 (+0.00 to +0.20)", "1.30 (1.20 to 1.40)", of_slope=BEYOND)),
-        (slope(0.8496), calibration("+0.10 (+0.00 to +0.20)", "0.8496 (0.75 to 0.95)", of_slope=BEYOND)),
+        (
+            slope(0.8496),
+            calibration("+0.10 (+0.00 to +0.20)", "0.8496 (0.75 to 0.95)", of_slope=BARELY_BEYOND),
+        ),
         (
             changed(recalibration=replace(CALIBRATED, slope=None)),
             "All loans have the same PD, or PDs and outcomes agree without a fault.",
