@@ -455,7 +455,7 @@ def show_performance(console: Console, report: Mapping[str, Any]) -> None:
         _add_row(table, str(version["version"]), *cells, *(_figures(version["real"]) if version["real"] else []))
         if version["estimate"]:
             estimates = [f"[{version['estimate'][name]:.4f}]" for name in ESTIMATED_METRICS]
-            _add_row(table, str(version["version"]), *("" for _ in counts[1:]), "others", "", *estimates)
+            _add_row(table, str(version["version"]), *("" for _ in counts[1:]), "not known", "", *estimates)
     console.print(table)
     quarter = "vintage" if report.get("quarters_of", "issue") == "issue" else "quarter of scoring"
     for field, heading in (("vintage", quarter), ("decision", "decision")):

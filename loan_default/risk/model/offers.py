@@ -126,10 +126,14 @@ def explain_no_offer(contract: Contract, application: Application, decision: str
     if decision == DECISIONS[0]:
         by_value = "" if npv is None else ", and no other amount or term is known to earn the lender more"
         return f"The application is approved as it is{by_value}."
-    labels = [field.short for field in contract.features if [*_steps(contract, field, application)]]
-    if not labels:
+    fields = [field for field in contract.features if [*_steps(contract, field, application)]]
+    if not fields:
         return "The application holds nothing that this applicant can change."
-    return f"No change of what this applicant can change ({'; '.join(labels)}) leads to a better decision."
+    one = "" if len(fields) == 1 else "one or two of these: "
+    far = "; numbers were lowered to a quarter at most, or raised to the double"
+    reach = far if any(field.applicant_can in ("lower", "raise") for field in fields) else ""
+    names = "; ".join(field.short for field in fields)
+    return f"No change that was tried leads to a better decision (of {one}{names}{reach})."
 
 
 def _priced_fields(contract: Contract) -> set[str]:

@@ -75,7 +75,10 @@ def test_where_there_is_no_offer_a_sentence_says_why(contract: Contract) -> None
     answer = offers_or_why(contract, APPLICATION, "decline", nobody, None)
     assert answer.offers == []
     assert answer.no_offer is not None
-    assert answer.no_offer.startswith("No change of what this applicant can change (Amount asked for; ")
+    assert answer.no_offer.startswith(
+        "No change that was tried leads to a better decision (of one or two of these: Amount asked for; "
+    )
+    assert answer.no_offer.endswith("; numbers were lowered to a quarter at most, or raised to the double).")
     fixed = with_fields(contract, [field.model_copy(update={"applicant_can": None}) for field in contract.fields])
     assert offers_or_why(fixed, APPLICATION, "decline", nobody, None).no_offer == (
         "The application holds nothing that this applicant can change."
