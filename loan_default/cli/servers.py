@@ -29,6 +29,7 @@ def serve(
         poll: Seconds between looks at the registry.
         stop: Stop the server that runs.
     """
+    from loan_default.adapters.sockets import bind
     from loan_default.cli.terminal import errors, output
     from loan_default.operations import home, scoring_server
     from loan_default.settings import SERVING_NEEDS
@@ -40,8 +41,9 @@ def serve(
         return
     with scoring_server.asking_registry(settings, workers) as registry:
         config = scoring_server.plan(settings, host, port, workers, poll)
+        listener = bind(config.host, config.port)
         errors().print(f"Scoring: http://{config.host}:{config.port}/invocations   Ctrl-C stops it.")
-        scoring_server.run(settings, config, registry)
+        scoring_server.run(settings, config, listener, registry)
 
 
 @command(SERVE, "web", "web --port 8080")
@@ -59,6 +61,7 @@ def web(
         port: Port to listen on. Default: LOAN_DEFAULT_WEB_PORT, 5002 unless set.
         quiet: Leave the address out, as another program says it.
     """
+    from loan_default.adapters.sockets import bind
     from loan_default.cli.terminal import errors
     from loan_default.operations import home
     from loan_default.settings import METRICS_NEEDS
@@ -66,9 +69,10 @@ def web(
 
     settings = home.open_home(METRICS_NEEDS)
     config = server.plan(settings, host, port)
+    listener = bind(config.host, config.port)
     if not quiet:
         errors().print(f"Pages: {config.url}   Ctrl-C stops them.")
-    server.run(settings, config)
+    server.run(settings, config, listener)
 
 
 @command(SERVE, "web-user", "web-user anna --role officer")

@@ -15,6 +15,8 @@ from loan_default.operations.book import read_contract, read_policy
 from loan_default.settings import ADMIN_TOKENS, API_TOKENS, Settings
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from loan_default.adapters.scoring_server import ScoringServer
     from loan_default.serving.client import ClientReport
     from loan_default.serving.registry_client import RegistryClient
@@ -81,14 +83,14 @@ def asking_registry(settings: Settings, workers: int) -> Iterator[RegistryClient
         registry.close()
 
 
-def run(settings: Settings, config: ServerConfig, registry: RegistryClient | None = None) -> None:
-    """Answer until the process is ended; its number is recorded in the home meanwhile."""
+def run(settings: Settings, config: ServerConfig, listener: socket, registry: RegistryClient | None = None) -> None:
+    """Answer on a bound socket until the process is ended; its number is recorded in the home meanwhile."""
     from loan_default.adapters.scoring_server import record_process
     from loan_default.serving.server import serve
 
     host = HOST if config.host in ("0.0.0.0", "::") else config.host
     with record_process(settings.serving, f"http://{f'[{host}]' if ':' in host else host}:{config.port}"):
-        serve(config, registry)
+        serve(config, listener, registry)
 
 
 def stop(settings: Settings) -> int | None:

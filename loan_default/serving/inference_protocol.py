@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 
 from loan_default.risk.model.scorer import Predictions, Scorer
+from loan_default.risk.text import plural
 from loan_default.serving.http import JSON_HEADER, RawHeaders
 from loan_default.serving.json_body import measure, with_null
 from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, DecodedBody, Output, invalid
@@ -165,8 +166,8 @@ def _rows(tensors: Sequence[_Tensor], limits: BodyLimits) -> int:
         if not (len(tensor.shape) == 1 or (len(tensor.shape) == 2 and tensor.shape[1] == 1)) or tensor.shape[0] < 0:
             raise invalid(f"Input {tensor.name} has the shape {tensor.shape}; it must be [n] or [n, 1].")
         if tensor.shape[0] != first.shape[0]:
-            counts = f"{first.name} has {first.shape[0]} values and {tensor.name} {tensor.shape[0]}"
-            raise invalid(f"{counts}; each input needs one per application.")
+            counts = f"{first.name} has {plural(first.shape[0], 'value')} and {tensor.name} {tensor.shape[0]:,}"
+            raise invalid(f"{counts}; each input needs one for each application.")
     limits.check_rows(first.shape[0])
     limits.check_values(first.shape[0] * len(tensors))
     return first.shape[0]
@@ -195,7 +196,8 @@ def _values(tensor: _Tensor, rows: int, data: memoryview | None) -> Sequence[Any
     """Return a value for each application; None for NaN and an empty text, which a tensor has for a missing value."""
     values = _from_json(tensor) if data is None else _from_binary(tensor, data)
     if len(values) != rows:
-        raise invalid(f"Input {tensor.name} has {len(values)} values and the shape {tensor.shape}; it needs {rows}.")
+        count = plural(len(values), "value")
+        raise invalid(f"Input {tensor.name} has {count} and the shape {tensor.shape}; it needs {rows:,}.")
     if tensor.datatype == "BYTES":
         return [value or None for value in values]
     if tensor.datatype in _WHOLE:
@@ -234,7 +236,8 @@ def _from_binary(tensor: _Tensor, data: memoryview) -> Sequence[Any]:
             return [*_texts(data)]
         return np.frombuffer(data, _NUMPY[tensor.datatype]).tolist()  # type: ignore[no-any-return]
     except (ValueError, struct.error):
-        raise invalid(f"Input {tensor.name}: {len(data)} bytes are no binary data of {tensor.datatype}.") from None
+        sentence = f"Input {tensor.name}: its data of {plural(len(data), 'byte')} are no binary {tensor.datatype}."
+        raise invalid(sentence) from None
 
 
 def _texts(data: memoryview) -> Iterator[str]:

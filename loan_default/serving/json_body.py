@@ -19,6 +19,7 @@ import orjson
 from msgspec.structs import astuple
 
 from loan_default.risk.model.online_features import NAMES_CHARACTERS, SEQUENCES
+from loan_default.risk.text import plural
 from loan_default.serving.protocol import (
     COLUMNS_AT_MOST,
     FORMS,
@@ -216,7 +217,7 @@ def _lists(columns: Mapping[str, Sequence[Any]], output: Output) -> DecodedBody:
     if other := next((name for name, values in columns.items() if len(values) != rows), None):
         first = next(iter(columns))
         raise invalid(
-            f"{first} has {rows} values and {other} {len(columns[other])}; each field needs one per application."
+            f"{first} has {plural(rows, 'value')} and {other} {len(columns[other]):,}; each field needs one for each application."
         )
     return DecodedBody(tuple(columns), [*zip(*columns.values(), strict=True)], output)
 
@@ -230,6 +231,6 @@ def _split(split: Any, output: Output) -> DecodedBody:
         raise invalid(f"dataframe_split names the column {twice} twice.")
     for index, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(columns):
-            sentence = f"Row {index}: dataframe_split has {len(columns)} columns; each row must be a list of as many."
-            raise invalid(sentence)
+            count = plural(len(columns), "column")
+            raise invalid(f"Row {index}: dataframe_split has {count}; each row must be a list of as many.")
     return DecodedBody(tuple(columns), rows, output)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from upath import UPath
 
 from loan_default.adapters.hosting import NO_PLATFORM, AuthenticatedBy, Hosting
 from loan_default.adapters.layout import StorageLayout
-from loan_default.adapters.sockets import bind
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
@@ -216,13 +216,10 @@ class WorkerComponents:
         self.log.close()
 
 
-def serve(config: ServerConfig, registry: RegistryClient | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; what is in flight is finished then.
+def serve(config: ServerConfig, listener: socket, registry: RegistryClient | None = None) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT; what is in flight is finished then.
 
     Several workers have a client each; a `registry` that was opened before is the one worker's.
-
-    Raises:
-        BadInput: the address cannot be bound.
     """
     import uvicorn
     from uvicorn.supervisors import Multiprocess
@@ -246,19 +243,18 @@ def serve(config: ServerConfig, registry: RegistryClient | None = None) -> None:
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        socket = bind(config.host, config.port)
-        socket.set_inheritable(True)  # by the workers
+        listener.set_inheritable(True)  # by the workers
         # uvicorn puts this back, then raises again what has stopped it
         _ignore(signal.SIGTERM, signal.SIGINT, *_NOBODYS)
         hangup = signal.getsignal(signal.SIGHUP)
         if config.workers > 1:
-            supervisor = Multiprocess(uvicorn_config, sockets=[socket])
+            supervisor = Multiprocess(uvicorn_config, sockets=[listener])
             _stop_at_hangup(hangup)
             supervisor.run()
             _ignore(signal.SIGTERM, signal.SIGINT)  # that one puts nothing back
         else:
             _stop_at_hangup(hangup)
-            uvicorn.Server(uvicorn_config).run(sockets=[socket])
+            uvicorn.Server(uvicorn_config).run(sockets=[listener])
 
 
 def _ignore(*stops: signal.Signals) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 from contextlib import suppress
 from dataclasses import dataclass
+from socket import socket
 
-from loan_default.adapters.sockets import bind
 from loan_default.risk.errors import BadInput
 from loan_default.serving.http import is_loopback
 from loan_default.settings import WEB_KEY, WEB_PROXIES, WEB_USER_HEADER, WEB_USERS, Settings
@@ -72,17 +72,12 @@ def _networks(texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress
         raise BadInput(f"{WEB_PROXIES} cannot be used: {error}; write addresses or networks, by commas.") from error
 
 
-def run(settings: Settings, config: WebConfig) -> None:
-    """Answer until the process is ended.
-
-    Raises:
-        BadInput: the address cannot be bound.
-    """
+def run(settings: Settings, config: WebConfig, listener: socket) -> None:
+    """Answer on a bound socket until the process is ended."""
     import uvicorn
 
     from loan_default.web.app import create_app, warm_up
 
-    socket = bind(config.host, config.port)
     app = create_app(settings, config.people)
     warm_up(app)
 
@@ -91,4 +86,4 @@ def run(settings: Settings, config: WebConfig) -> None:
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False
     )
     with suppress(KeyboardInterrupt):  # which uvicorn raises again when it has stopped
-        uvicorn.Server(uvicorn_config).run(sockets=[socket])
+        uvicorn.Server(uvicorn_config).run(sockets=[listener])

@@ -27,8 +27,8 @@ def test_an_address_of_another_machine_is_refused() -> None:
         bind("192.0.2.1", 80)
 
 
-@pytest.mark.parametrize("command", ["metrics", "web"])
-def test_commands_refuse_an_address_that_is_taken_by_one_sentence(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("command", ["metrics", "web", "serve"])
+def test_commands_refuse_an_address_that_is_taken_by_one_sentence_alone(tmp_path: Path, command: str) -> None:
     with bind("127.0.0.1", 0) as bound:
         bound.listen()
         port = bound.getsockname()[1]
@@ -38,3 +38,4 @@ def test_commands_refuse_an_address_that_is_taken_by_one_sentence(tmp_path: Path
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"loan-default: 127.0.0.1:{port} cannot be bound, perhaps because")
     assert "Errno" not in done.stderr
+    assert "Ctrl-C" not in done.stderr  # nothing answers there that could be stopped

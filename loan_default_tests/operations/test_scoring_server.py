@@ -1,6 +1,8 @@
 """The scoring server of a home: planned from its settings, stopped, and asked for a file."""
 
 from pathlib import Path
+from socket import socket
+from typing import cast
 
 import polars as pl
 import pytest
@@ -43,9 +45,10 @@ def test_while_it_serves_on_another_port_it_is_found_there(
     settings = Settings(home=tmp_path, secrets={"LOAN_DEFAULT_API_TOKENS": "a", "LOAN_DEFAULT_ADMIN_TOKENS": "b"})
     addresses = []
     monkeypatch.setattr(
-        "loan_default.serving.server.serve", lambda config, _: addresses.append(scoring_server.address(settings))
+        "loan_default.serving.server.serve", lambda *_: addresses.append(scoring_server.address(settings))
     )
-    scoring_server.run(settings, scoring_server.plan(settings, host, 5002, 1, 5))
+    plan = scoring_server.plan(settings, host, 5002, 1, 5)
+    scoring_server.run(settings, plan, cast(socket, None))  # on which a unit test cannot listen
     assert addresses == [url]
     assert scoring_server.address(settings) == settings.serving_url
 

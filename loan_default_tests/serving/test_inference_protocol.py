@@ -88,10 +88,10 @@ TERM = {"name": "term", "shape": [2], "datatype": "FP64", "data": [36, 60]}
         ({**body_of(), "input": 1}, "unknown field `input`"),
         (body_of(term={**TERM, "datatype": "FP32"}), "Input term is FP32, in which 12.74 is another number"),
         (body_of(term={**TERM, "datatype": "TEXT"}), "the datatype 'TEXT'; it must be FP64"),
-        (body_of(term={**TERM, "shape": [1]}), "term has 1 values and grade 2"),
+        (body_of(term={**TERM, "shape": [1]}), "term has 1 value and grade 2"),
         (body_of(term={**TERM, "shape": [2, 2]}), "the shape [2, 2]; it must be [n] or [n, 1]"),
         (body_of(term={**TERM, "shape": [-1]}), "the shape [-1]"),
-        (body_of(term={**TERM, "data": [36]}), "Input term has 1 values and the shape [2]; it needs 2"),
+        (body_of(term={**TERM, "data": [36]}), "Input term has 1 value and the shape [2]; it needs 2"),
         (body_of(term={**TERM, "data": ["36", "60"]}), "Input term is FP64, and its data are not"),
         (body_of(term={**TERM, "datatype": "INT64", "data": [36, 2**63]}), "is INT64, and 9223372036854775808 is none"),
         (body_of(term={**TERM, "datatype": "UINT8", "data": [36, -1]}), "is UINT8, and -1 is none"),
@@ -143,7 +143,7 @@ def test_too_many_applications_are_refused_by_the_shape_alone() -> None:
 def test_binary_data_of_another_type_are_refused(datatype: str, data: bytes) -> None:
     size = {"binary_data_size": len(data)}
     text = json.dumps({"inputs": [{"name": "x", "shape": [2], "datatype": datatype, "parameters": size}]}).encode()
-    with pytest.raises(Refused, match=r"Input x: .* are no binary data"):
+    with pytest.raises(Refused, match=r"Input x: .* are no binary"):
         read(text + data, str(len(text)).encode())
 
 
