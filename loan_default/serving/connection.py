@@ -34,6 +34,7 @@ _PIECE_BYTES = 16_384
 _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 2.0  # in which a client that was refused may finish sending: it reads the reply only then
 _DISCARDED_BYTES = 65_536  # of a body that was refused are read, so that the connection can go on
+_VERSIONS = ("1.1", "1.0")
 _FULL = "The server holds too many bodies at once; try again in a second."
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSED = IDLE, CROWDED, UNREAD = "idle", "crowded", "unread"  # why a connection was given up
@@ -302,6 +303,9 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode()
         if method == "CONNECT":
             self.refuse(405, "This is no proxy; CONNECT is not spoken.")
+            raise _Refused
+        if (version := self._parser.get_http_version()) not in _VERSIONS:
+            self.refuse(400, f"HTTP/{version} is not spoken; send HTTP/1.1.")
             raise _Refused
         if self._parser.should_upgrade():
             return

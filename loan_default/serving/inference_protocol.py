@@ -21,7 +21,7 @@ import orjson
 from loan_default.risk.model.scorer import Predictions, Scorer
 from loan_default.risk.text import plural
 from loan_default.serving.http import JSON_HEADER, RawHeaders
-from loan_default.serving.json_body import measure, with_null
+from loan_default.serving.json_body import count_names, measure, refuse_repeated, with_null
 from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, DecodedBody, Output, invalid
 
 PATH = "/v2"  # below which all of its routes are
@@ -38,6 +38,7 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[list[Any]]] = {
     name: msgspec.json.Decoder(list[kind | list[kind | None] | None])  # type: ignore[valid-type]
     for name, kind in DATATYPES.items()
 }
+_NAMES_OF_TENSOR = 4  # at least, where it has data
 _INFINITE = {math.inf, -math.inf}
 _LENGTH = struct.Struct("<I")  # before each text of a binary tensor
 OUTPUTS = {"pd": "FP64", "score": "INT64", "decision": "BYTES", "reasons": "BYTES"}
@@ -132,9 +133,12 @@ def _loaded(text: bytes, limits: BodyLimits) -> _Inference:
     if b"NaN" in text:  # as Triton's client writes it
         text = with_null(text)
     try:
-        return _DECODER.decode(text)
+        request = _DECODER.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise invalid(f"The body is no request of the Open Inference Protocol: {str(error).rstrip('.')}.") from None
+    if text.count(b":") > 1 + _NAMES_OF_TENSOR * len(request.inputs):
+        refuse_repeated(text, count_names(orjson.loads(text)))
+    return request
 
 
 def _json_length(body: bytes, header_length: bytes | None) -> int:

@@ -7,10 +7,12 @@ them and says what is wrong. What an application may hold is `risk`'s to say.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from typing import Any, get_args
 
 import msgspec
@@ -38,11 +40,16 @@ _SMALL = 300_000  # bytes; what they hold is never much
 
 
 class _Params(msgspec.Struct, forbid_unknown_fields=True):
-    output: Output = "full"
+    output: Output | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Columns(msgspec.Struct):
+class _Columns(msgspec.Struct, kw_only=True):
     columns: list[str]
+    index: msgspec.Raw = msgspec.Raw()  # which pandas writes, and nobody needs
+
+    @property
+    def has_index(self) -> bool:
+        return bool(bytes(self.index))
 
 
 class _Peek(msgspec.Struct):
@@ -62,7 +69,11 @@ class QuickDecoder:
         self._latest = self._make(())
 
     def decode(self, body: bytes) -> DecodedBody | None:
-        """Decode a body that `measure` let pass; None where `decode_json` has to look, and to say what is wrong."""
+        """Decode a body that `measure` let pass; None where `decode_json` has to look, and to say what is wrong.
+
+        Raises:
+            Refused: an object has a name twice.
+        """
         names, decoder = self._latest
         table = self._by(decoder, names, body)
         if table is None and (peeked := _decoded(_PEEK, body)) is not None:
@@ -81,17 +92,26 @@ class QuickDecoder:
         if len(forms_sent) != 1 or (parameters and (params or decoded.instances is msgspec.UNSET)):
             return None
         params = params or parameters
-        applications = forms_sent[0]
-        output: Output = params.output if params else "full"
+        applications, known = forms_sent[0], 1
+        output: Output = "full"
+        if params and params.output is not msgspec.UNSET:
+            output, known = params.output, 3
         if type(applications) is list:
-            return DecodedBody(self._form.__struct_fields__, [*map(astuple, applications)], output)
-        return DecodedBody(names, applications.data, output) if tuple(applications.columns) == names else None
+            table = DecodedBody(self._form.__struct_fields__, [*map(astuple, applications)], output)
+            known += sum([len(row) - row.count(None) for row in table.rows])
+        elif tuple(applications.columns) == names:
+            table, known = DecodedBody(names, applications.data, output), known + 2 + applications.has_index
+        else:
+            return None
+        if body.count(b":") > known:  # so many names have values, of which none is null: no other stands there then
+            refuse_repeated(body, count_names(_loaded(body)))
+        return table
 
     def _make(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], msgspec.json.Decoder[Any]]:
         """Return the names, and what decodes a body with lists of them; any body with objects too."""
         forms: dict[str, Any] = {name: list[self._form] for name in FORMS if name != SPLIT}  # type: ignore[name-defined]
         if (row := self._row_form(names)) is not None:
-            forms[SPLIT] = msgspec.defstruct("Split", [("columns", list[str]), ("data", list[row])])  # type: ignore[valid-type]
+            forms[SPLIT] = msgspec.defstruct("Split", [("data", list[row])], bases=(_Columns,))  # type: ignore[valid-type]
         fields = [(name, kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in forms.items()]
         params = [(name, _Params | None, None) for name in PARAMS]
         body = msgspec.defstruct("Body", [*fields, *params], forbid_unknown_fields=True)
@@ -133,6 +153,37 @@ def _outside_of_texts(body: bytes) -> bytes:
     return letters[~within].tobytes()
 
 
+def count_names(request: Any) -> int:
+    """Count the names in the objects of a decoded body; of a name that stood twice in one the last alone is left."""
+    count, objects = 0, [request] if type(request) is dict else []
+    while objects:
+        count += sum(map(len, objects))
+        values = chain.from_iterable(content.values() for content in objects)
+        lists = (value if type(value) is list else (value,) for value in values)
+        objects = [item for items in lists for item in items if type(item) is dict]
+    return count
+
+
+def refuse_repeated(body: bytes, names: int) -> None:
+    """Refuse JSON in which an object has a name twice: readers differ in which of them counts (RFC 8259, section 4).
+
+    Behind each name stands a colon, so there is none where `count_names` has found as many `names` as there are colons.
+
+    Raises:
+        Refused: 400, names it.
+    """
+    if body.count(b":") > names and _outside_of_texts(body).count(b":") > names:
+        try:
+            json.loads(body, object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str)
+        except RecursionError:
+            raise invalid("The body has lists or objects within each other without end; send plain values.") from None
+
+
+def _refuse_repeated(members: Sequence[tuple[str, Any]]) -> None:
+    if (name := repeated(name for name, _ in members)) is not None:
+        raise invalid(f"An object has the name {name!r} twice; send it once, as JSON does not say which counts.")
+
+
 def decode_json(body: bytes, limits: BodyLimits) -> DecodedBody:
     """Decode a body of any of the forms.
 
@@ -141,6 +192,7 @@ def decode_json(body: bytes, limits: BodyLimits) -> DecodedBody:
     """
     measure(body, limits)
     request = _loaded(body.removeprefix(codecs.BOM_UTF8))  # which editors put before a file
+    refuse_repeated(body, count_names(request))
     vertex = type(request) is dict and "instances" in request and "params" not in request
     params = request.pop(PARAMS[vertex], None) if type(request) is dict else None
     if type(request) is not dict or len(request) != 1 or (form := next(iter(request))) not in FORMS:
@@ -217,7 +269,8 @@ def _lists(columns: Mapping[str, Sequence[Any]], output: Output) -> DecodedBody:
     if other := next((name for name, values in columns.items() if len(values) != rows), None):
         first = next(iter(columns))
         raise invalid(
-            f"{first} has {plural(rows, 'value')} and {other} {len(columns[other]):,}; each field needs one for each application."
+            f"{first} has {plural(rows, 'value')} and {other} {len(columns[other]):,}; "
+            "each field needs one for each application."
         )
     return DecodedBody(tuple(columns), [*zip(*columns.values(), strict=True)], output)
 

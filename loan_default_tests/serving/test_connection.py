@@ -310,6 +310,8 @@ def limited(limits: ConnectionLimits = LIMITS) -> Iterator[tuple[uvicorn.Server,
         ([HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n"], 400),
         ([HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"], 400),
         ([b"CONNECT here:80 HTTP/1.1\r\nHost: here\r\n\r\n"], 405),
+        ([b"GET /invocations\r\n\r\n"], 400),
+        ([b"GET /invocations HTTP/0.9\r\nHost: here\r\n\r\n"], 400),
         ([b"\x16\x03\x01\x02\x00 a TLS hello"], 400),
     ],
 )

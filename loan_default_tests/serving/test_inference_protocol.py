@@ -97,6 +97,7 @@ TERM = {"name": "term", "shape": [2], "datatype": "FP64", "data": [36, 60]}
         (body_of(term={**TERM, "datatype": "UINT8", "data": [36, -1]}), "is UINT8, and -1 is none"),
         (body_of(term={**TERM, "data": 36}), "Input term is FP64, and its data are not"),
         (body_of(other={**TERM}), "the input term twice"),
+        (json.dumps(body_of(term=TERM)).replace('"shape"', '"name": "x", "shape"').encode(), "the name 'name' twice"),
         ({"inputs": [{**TERM, "shape": [0], "data": []}]}, "There is no application in the request"),
         (body_of(term={"name": "term", "shape": [2], "datatype": "FP64"}), "neither data nor"),
         (body_of(term={**TERM, "parameters": {"binary_data_size": 16}}), "add up to 16 bytes, and 0 follow"),

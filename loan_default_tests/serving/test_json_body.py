@@ -126,11 +126,11 @@ def test_the_form_of_the_answer_is_a_parameter(output: str) -> None:
         ({"dataframe_records": {"term": 36}}, "must be a list of objects"),
         ({"dataframe_split": []}, "must be an object with columns"),
         ({"dataframe_split": {"columns": [], "data": None}}, "must be an object with columns"),
-        ({"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}, "Row 0: dataframe_split has 1 columns"),
+        ({"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}, "Row 0: dataframe_split has 1 column; each row"),
         ({"dataframe_split": {"columns": ["a", "a"], "data": []}}, "names the column a twice"),
         ({"inputs": [[1, 2], [3, 4]]}, "inputs must be a list of objects"),
         ({"inputs": 5}, "inputs must be a list of objects"),
-        ({"inputs": {"a": [1], "b": [1, 2]}}, "a has 1 values and b 2"),
+        ({"inputs": {"a": [1], "b": [1, 2]}}, "a has 1 value and b 2"),
     ],
 )
 def test_what_is_no_request_is_the_callers_mistake(body: object, sentence: str) -> None:
@@ -138,6 +138,45 @@ def test_what_is_no_request_is_the_callers_mistake(body: object, sentence: str) 
     assert refused.status == 400
     assert sentence in refused.sentence
     assert QUICK.decode(body if isinstance(body, bytes) else json.dumps(body).encode()) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"inputs": [{"term": 36, "grade": "A", "term": 60}]}',
+        '{"inputs": [{"term": 36, "grade": null, "grade": "A"}]}',
+        '{"inputs": [{"term": 36, "grade": "A", "grade": null}]}',
+        '{"inputs": [{"term": 36, "grade": null, "grade": null}]}',
+        '{"inputs": [{"term": 36}, {"term" :36, "t\\u0065rm": 60}]}',
+        '{"inputs": [{"term": 36}], "inputs": [{"term": 36}]}',
+        '{"inputs": [{"term": 36}], "params": {"output": "pd", "output": "pd"}}',
+        '{"dataframe_split": {"columns": ["term", "grade"], "data": [[36, "a:b"]], "data": [[60, "A"]]}}',
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_whichever_way_a_body_is_read(body: str) -> None:
+    with pytest.raises(Refused, match=r"^An object has the name '.*' twice; send it once"):
+        QUICK.decode(body.encode())
+    assert refusal(body.encode()).status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": [{"term": 36, "grade": "a:b"}, {"term": 60, "grade": '":"'}], "params": {"output": "pd"}},
+        {"inputs": [{"term": 36, "grade": None}, {"term": 36}], "params": {}},
+        {"dataframe_split": {"columns": ["term", "grade"], "data": [[36, "a:b"], [36, ":"]], "index": [0, 1]}},
+    ],
+)
+def test_colons_that_stand_in_texts_are_no_names(body: dict[str, Any]) -> None:
+    text = json.dumps(body).encode()
+    quick = QUICK.decode(text)
+    assert quick is not None
+    assert len(quick.rows) == len(decode_json(text, LIMITS).rows) == 2
+
+
+def test_a_name_twice_within_lists_without_end_is_refused() -> None:
+    body = b'{"inputs": ' + b"[" * 1_000 + b'{"a": 1, "a": 2}' + b"]" * 1_000 + b"}"
+    assert refusal(body).status == 400
 
 
 def test_a_number_that_is_missing_may_be_nan() -> None:
