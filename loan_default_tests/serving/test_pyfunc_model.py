@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
@@ -18,6 +22,7 @@ from loan_default.risk.errors import BadInput
 from loan_default.serving.protocol import Refused, encode
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import applications, contract, package, scorer
+from loan_default_tests.serving.test_app import desk_of
 from loan_default_tests.stores import log_model, new_run, new_tracking, started_server
 
 pytestmark = pytest.mark.integration
@@ -186,3 +191,100 @@ def test_our_server_and_mlflows_say_the_same(served: str, ours: ServedModel, dat
     assert status == expected, answer
     if status == 200:
         assert predictions == answer["predictions"]
+
+
+class Sent(NamedTuple):
+    """A request as it is sent to both servers."""
+
+    body: bytes
+    content_type: str | None = "application/json"
+    method: str = "POST"
+    path: str = "/invocations"
+    encoding: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {"content-type": self.content_type, "content-encoding": self.encoding}
+        return {name: value for name, value in headers.items() if value is not None}
+
+
+def body_of(form: str, content: object, **more: object) -> bytes:
+    return json.dumps({form: content, **more}).encode()
+
+
+RECORD = body_of("inputs", [SHORT])
+CSV = pl.DataFrame([SHORT]).write_csv().encode()
+COLUMNS, VALUES = [*SHORT], [*SHORT.values()]
+OTHERWISE = {  # by the first column of the table in the documentation
+    "a field that the contract does not know": Sent(body_of("inputs", [{**SHORT, "fico": 300}])),
+    "one of several applications lacks a required field": Sent(
+        body_of("inputs", [SHORT, {name: value for name, value in SHORT.items() if name != "dti"}])
+    ),
+    "a name twice in one object": Sent(RECORD.replace(b'"term"', b'"term": 60, "term"')),
+    "`Infinity` as a number": Sent(body_of("inputs", [{**SHORT, "dti": float("inf")}])),
+    "`inputs` that is one object of plain values": Sent(body_of("inputs", SHORT)),
+    "another name beside the form, as `signature_name`": Sent(body_of("instances", [SHORT], signature_name="x")),
+    "a parameter that there is not": Sent(body_of("inputs", [SHORT], params={"temperature": 1})),
+    'a number with its unit, as `"36 months"`': Sent(body_of("inputs", [{**SHORT, "term": "36 months"}])),
+    "an empty text for a number": Sent(body_of("inputs", [{**SHORT, "dti": ""}])),
+    "CSV with a comma at the end of each row": Sent(CSV.strip() + b",\n", "text/csv"),
+    "`Content-Encoding: gzip`": Sent(gzip.compress(RECORD), encoding="gzip"),
+    "`Content-Type: APPLICATION/JSON`": Sent(RECORD, "APPLICATION/JSON"),
+    "no `Content-Type`": Sent(RECORD, None),
+    "`HEAD /ping`": Sent(b"", None, "HEAD", "/ping"),
+}
+ALIKE = [
+    *[Sent(body_of(form, [SHORT])) for form in ("dataframe_records", "inputs", "instances")],
+    *[Sent(body_of(form, {name: [value] for name, value in SHORT.items()})) for form in ("inputs", "instances")],
+    Sent(body_of("dataframe_split", {"columns": COLUMNS, "index": [0], "data": [VALUES]})),
+    Sent(body_of("dataframe_split", {"columns": COLUMNS[::-1], "data": [VALUES[::-1]]})),
+    Sent(body_of("inputs", [SHORT], params=None)),
+    Sent(body_of("inputs", [SHORT, {**SHORT, "grade": "B"}])),
+    Sent(body_of("inputs", [{**SHORT, "dti": float("nan")}])),
+    Sent(body_of("inputs", [{**SHORT, "dti": "18"}, {**SHORT, "id": 7}])),
+    *[Sent(bytes_, kind) for bytes_, kind in ((b"\xef\xbb\xbf" + RECORD, "application/json"), (CSV, "text/csv"))],
+    Sent(RECORD, "application/json; charset=utf-8"),
+    # refused by both
+    *[Sent(body) for body in (b"", b"{", b"{}", b"[]", body_of("inputs", []), body_of("inputs", 5))],
+    Sent(body_of("inputs", [SHORT], instances=[SHORT])),
+    Sent(body_of("inputs", [VALUES])),
+    Sent(body_of("inputs", [SHORT], params=[1])),
+    Sent(body_of("inputs", [{**SHORT, "loan_amnt": "many"}])),
+    Sent(body_of("inputs", [{**SHORT, "loan_amnt": [1]}])),
+    Sent(body_of("dataframe_split", {"columns": [*COLUMNS, COLUMNS[0]], "data": [[*VALUES, VALUES[0]]]})),
+    Sent(body_of("dataframe_split", {"columns": COLUMNS, "data": [VALUES[:-1]]})),
+    *[Sent(RECORD, kind) for kind in ("text/plain", "application/json; charset=latin-1", "application/json; x=y")],
+    *[Sent(body, "text/csv") for body in (b"", CSV.splitlines()[0], CSV.replace(b",", b";"))],
+    Sent(b"PAR1", "application/vnd.apache.parquet"),
+    *[Sent(b"", None, method, path) for method, path in (("GET", "/invocations"), ("POST", "/ping"), ("GET", "/none"))],
+    *[Sent(b"", None, "GET", path) for path in ("/ping", "/health", "/version")],
+]
+
+
+def test_the_documentation_says_what_our_server_answers_otherwise_than_mlflows(
+    served: str, ours: ServedModel, tmp_path: Path
+) -> None:
+    desk = desk_of({1: ours, 2: ours}, tmp_path)
+
+    def statuses(sent: Sent) -> tuple[int, int]:
+        answer = desk.ask(sent.method, sent.path, sent.body, **sent.headers)
+        connection = http.client.HTTPConnection(urlsplit(served).netloc, timeout=60)
+        connection.request(sent.method, sent.path, sent.body, sent.headers)
+        response = connection.getresponse()
+        theirs = response.read()
+        connection.close()
+        if answer.status == response.status == 200 and sent.path == "/invocations":
+            predictions = answer.json["predictions"]
+            for prediction in predictions:
+                del prediction["decision_id"]
+            assert predictions == json.loads(theirs)["predictions"]
+        return answer.status, response.status
+
+    text = Path(__file__).parents[2].joinpath("docs", "scoring.md").read_text(encoding="utf-8")
+    table = text.partition("## Beside `mlflow models serve`")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines() if "| " in line][2:]
+    documented = {what: (int(here), int(under_mlflow)) for what, here, under_mlflow, _ in rows}
+    assert {what: statuses(sent) for what, sent in OTHERWISE.items()} == documented
+    assert all(here != under_mlflow for here, under_mlflow in documented.values())
+    assert [sent for sent in ALIKE if len({*statuses(sent)}) > 1] == []
+    desk.app.settle()
