@@ -30,10 +30,11 @@ _VERSIONS_CACHED = 64
 
 @dataclass(frozen=True)
 class VersionSummary:
-    """A version, what it measured on its test window, and the newest decision on it.
+    """A version and the decisions on it; None where there is none. `created_at` is ISO 8601 in UTC.
 
-    `metrics` are intervals by name, and `decision` the record of it: both None where nothing was decided yet, and
-    `metrics` also where a person decided before the version was measured. `created_at` is ISO 8601 in UTC.
+    Attributes:
+        decision: the record of the newest, by policy or by a person.
+        judged: that of the newest for which it was measured on its test window, with the gate's findings.
     """
 
     version: int
@@ -42,7 +43,13 @@ class VersionSummary:
     aliases: tuple[str, ...]
     run_id: str
     decision: Record | None
-    metrics: Mapping[str, Mapping[str, float]] | None
+    judged: Record | None
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, float]] | None:
+        """Return what was measured then: intervals by name."""
+        metrics: Mapping[str, Mapping[str, float]] | None = self.judged and self.judged["evidence"]["metrics"]
+        return metrics
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ class VersionArchive:
 
 def _summary(version: ModelVersion, decisions: Sequence[Record]) -> VersionSummary:
     own = [record for record in decisions if record["candidate"] == version.version]
-    measured = [record["evidence"]["metrics"] for record in own if (record.get("evidence") or {}).get("metrics")]
+    judged = [record for record in own if (record.get("evidence") or {}).get("metrics")]
     return VersionSummary(
         version=version.version,
         kind=version.tags.get("kind", ""),
@@ -116,5 +123,5 @@ def _summary(version: ModelVersion, decisions: Sequence[Record]) -> VersionSumma
         aliases=version.aliases,
         run_id=version.run_id,
         decision=own[-1] if own else None,
-        metrics=measured[-1] if measured else None,
+        judged=judged[-1] if judged else None,
     )

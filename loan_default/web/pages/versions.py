@@ -136,18 +136,19 @@ def show_version(request: Request) -> Response:
     detail = archive.detail(_number(request.path_params["version"]), damages)
     summary, judgement = detail.summary, detail.judgement
     contract = contract_of(request)
-    decision = summary.decision or {}
-    tables = [findings_table(decision)]
+    judged = summary.judged or {}
+    tables = [findings_table(judged)]
     pictures: list[Chart] = []
     if judgement is not None:
-        tables += judgement_tables(judgement, contract, decision.get("champion"))
+        tables += judgement_tables(judgement, contract, judged.get("champion"))
         pictures.append(calibration_chart(judgement))
     return show(
         request,
         "version.html",
         tables,
         version=summary,
-        decision=decision,
+        decision=summary.decision,
+        judged=judged,
         run_url=detail.run_url,
         judgement=judgement,
         charts=pictures,
@@ -174,7 +175,7 @@ def findings_table(decision: Mapping[str, Any]) -> PageTable:
         ("pass" if finding["passed"] else "hold", rule_words(finding["rule"]), finding["sentence"])
         for finding in findings
     ]
-    empty = "Nothing was decided on it yet. Run loan-default promote."
+    empty = "The gate has not judged it yet. Run loan-default promote."
     return PageTable(
         "findings",
         "What the gate found",

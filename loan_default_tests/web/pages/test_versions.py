@@ -59,7 +59,10 @@ def test_what_a_person_decided_is_shown(tmp_path: Path) -> None:
         prepare_process(settings)
         client = client_of(create_app(settings, People()))
         promotion.promote_by_hand(settings, 2, "A trial of the second.")
-        assert "A trial of the second." in client.get("/versions/2").text
+        by_hand = client.get("/versions/2").text
+        assert "A trial of the second." in by_hand and "Before that the policy decided" in by_hand
+        assert "AUC 0.61 is no gain over that of version 1." in by_hand[by_hand.index("What the gate found") :]
+        assert "rules passed" not in by_hand and "<dt>calibrate</dt>" in by_hand
         promotion.roll_back(settings, "It was no better.")
         assert "It was no better." in client.get("/versions/1").text
         assert {client.get(address).status_code for address in ("/", "/versions", "/versions/2", "/history")} == {200}
@@ -72,7 +75,7 @@ def test_what_spoke_against_a_version_stands_first() -> None:
     ]
     table = findings_table({"findings": findings})
     assert [row[:2] for row in table.rows] == [("hold", "looks counted"), ("pass", "AUC floor")]
-    assert findings_table({}).empty == "Nothing was decided on it yet. Run loan-default promote."
+    assert findings_table({}).empty == "The gate has not judged it yet. Run loan-default promote."
 
 
 def test_decisions_of_the_first_version_are_rows_and_those_of_the_second_columns() -> None:
