@@ -1,13 +1,13 @@
-"""Tables that assets store: one Parquet file in the storage, read as a whole or by parts, here or by another machine.
+"""Tables in the storage: Parquet files, read as a whole or by parts, here or by another machine.
 
-Of an object in a bucket a part fetches only the row groups that it needs. Writing is `storage`'s; what is in a frame
-is `risk`'s.
+Of an object in a bucket a part fetches only the row groups that it needs. A file that is no such table is refused here
+by a sentence. Writing is `storage`'s; what is in a frame is `risk`'s.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,10 +18,48 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from loan_default.adapters import gcs, storage
+from loan_default.risk.errors import DamagedRecord
 
 if TYPE_CHECKING:
     import polars as pl
     from pyarrow.parquet import ParquetFile
+
+_REMEDIES = {  # by the folder of a batch's table, or the name of another: what writes it again
+    "predictions": "run loan-default score-again {batch} --force, which writes it again",
+    "application_batch": "run loan-default score-again {batch} --force, which writes it again",
+    "rejected_applications": "run loan-default score-again {batch} --force, which writes it again",
+    "drift_report": "run loan-default drift {batch}, which writes it again",
+    "cleaned_loans": "run loan-default run --data FILE, which writes it again",
+    "rejected_loans": "run loan-default run --data FILE, which writes it again",
+    "loan_outcomes": "run loan-default performance, which writes it again",
+}
+
+
+def scan_table(
+    path: UPath, staging: Path, generation: int | None = None, *, columns: Collection[str] = ()
+) -> pl.LazyFrame:
+    """Scan a Parquet file of the storage, which has to have these columns.
+
+    Raises:
+        DamagedRecord: it is empty, cut off or no Parquet, or lacks a column.
+        FileNotFoundError: there is none.
+    """
+    import polars as pl
+
+    local = storage.fetch(path, staging, generation)
+    try:
+        schema = pl.read_parquet_schema(local)
+    except pl.exceptions.ComputeError as error:
+        raise _damage(path, f"is damaged or cut off ({str(error).rpartition(': ')[2]})") from error
+    if lacking := next((name for name in columns if name not in schema), None):
+        raise _damage(path, f"lacks the column {lacking}")
+    return pl.scan_parquet(local, glob=False)
+
+
+def _damage(path: UPath, what: str) -> DamagedRecord:
+    again = _REMEDIES.get(path.parent.name) or _REMEDIES.get(path.stem)
+    remedy = f"{again.format(batch=path.stem.removesuffix('.sample'))}, or " if again else ""
+    return DamagedRecord(path.stem, f"The table {path} {what}; {remedy}restore it from a backup.")
 
 
 @dataclass(frozen=True)
@@ -70,11 +108,8 @@ class ParquetTable:
 
     def scan(self) -> pl.LazyFrame:
         """Scan the rows; of a part in a bucket they are read at once."""
-        import polars as pl
-
         if self.length is None or not storage.is_remote(self.address):
-            path = storage.fetch(self._path, self.staging, self.generation)
-            frame = pl.scan_parquet(path, glob=False)
+            frame = scan_table(self._path, self.staging, self.generation)
             return frame if self.length is None else frame.slice(self.offset, self.length)
         return self._row_groups().lazy()
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from loan_default.adapters import storage
-from loan_default.adapters.file_listing import File, list_files, list_folders, local_copy
+from loan_default.adapters.file_listing import File, list_files, list_folders
 from loan_default.adapters.layout import LATE, StorageLayout
+from loan_default.adapters.parquet_table import scan_table
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import LOAN_ID, TERM
-from loan_default.risk.errors import DamagedRecord
 
 if TYPE_CHECKING:  # a sensor asks for the origin of predictions only where there are any
     import polars as pl
@@ -40,17 +40,10 @@ def origin_of(predictions: UPath, staging: Path) -> tuple[int, str]:
     """Return the version that made a batch's predictions, and the fingerprint of the file that it read.
 
     Raises:
-        DamagedRecord: the table cannot be read.
+        DamagedRecord: the predictions cannot be read.
     """
-    import polars as pl
-
-    file, columns = storage.fetch(predictions, staging), ("model_version", "input_fingerprint")
-    try:
-        return pl.scan_parquet(file, glob=False).select(columns).head(1).collect().row(0)
-    except pl.exceptions.PolarsError as error:
-        batch = predictions.stem
-        again = f"run loan-default score-again {batch} --force, which writes it again"
-        raise DamagedRecord(batch, f"The table {predictions} cannot be read ({error}); {again}.") from error
+    columns = ("model_version", "input_fingerprint")
+    return scan_table(predictions, staging, columns=columns).select(columns).head(1).collect().row(0)
 
 
 def scan(layout: StorageLayout, contract: Contract, staging: Path, today: date) -> pl.LazyFrame:
@@ -118,9 +111,7 @@ def _told_by_log(columns: Container[str], contract: Contract) -> Iterator[pl.Exp
 
 
 def _scan_file(file: File, staging: Path) -> pl.LazyFrame:
-    import polars as pl
-
-    return pl.scan_parquet(local_copy(staging, file), glob=False)
+    return scan_table(file.path, staging, file.generation)
 
 
 def _select(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:

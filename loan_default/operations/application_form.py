@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
-from loan_default.adapters.file_listing import list_files, local_copy
+from loan_default.adapters.file_listing import list_files
+from loan_default.adapters.parquet_table import scan_table
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.applications import required_fields
@@ -149,7 +150,7 @@ def read_stored(settings: Settings, contract: Contract, batch: str, loan_id: str
     file = stored.get(f"{batch}.parquet")
     if file is None:
         raise BadInput(f"There is no stored batch {batch[:_LETTERS_TOLD]!r}; choose one that was scored.")
-    rows = pl.scan_parquet(local_copy(settings.staging, file), glob=False)
+    rows = scan_table(file.path, settings.staging, file.generation)
     if loan_id:
         rows = rows.filter(pl.col(contract.id_name).cast(pl.String) == loan_id)
     application = rows.head(1).collect()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loan_default.adapters import file_listing, storage
+from loan_default.adapters.parquet_table import scan_table
 from loan_default.operations.batch_figures import BatchFigures, predictions_gone
 from loan_default.operations.records import read_batch_record
 from loan_default.risk.errors import DamagedRecord
@@ -133,11 +134,10 @@ def predictions_file(settings: Settings, batch: str) -> Path:
 
 def read_rejected_rows(settings: Settings, batch: str) -> list[RejectedRow]:
     """Read the rows of a batch that could not be used, at most 10,000 of them."""
-    import polars as pl
 
     file = file_listing.find_file(settings.layout.batch_table("rejected_applications", batch))
     if file is None:
         return []
-    rows = pl.scan_parquet(file_listing.local_copy(settings.staging, file), glob=False)
+    rows = scan_table(file.path, settings.staging, file.generation)
     names = ("row", "field", "problem", "reason")
     return [RejectedRow(*row) for row in rows.select(names).head(_REJECTED_AT_MOST).collect().rows()]

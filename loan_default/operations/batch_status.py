@@ -29,7 +29,7 @@ class BatchStatus:
         state: `scored`, `failed` (its newest run did), `refused` (it cannot be a batch) or `waiting` (not scored yet).
         applications: rows that were scored; None for a batch that is not `scored`.
         rejected: rows that could not be used; None where none was read, of a failed batch by the run that failed.
-        model_version: the version that scored it; None for a batch that is not `scored`.
+        model_version: the version that scored it; None for one that is not `scored`, or whose predictions are damaged.
         verdict: of its drift; None where it was not compared since it was scored.
         reasons: of the verdict, the failure or the refusal.
         run_id: of the run that failed.
@@ -128,7 +128,7 @@ def _scored(
         if batch in measured:
             yield _known_batch(measured[batch], is_compared)
         else:
-            yield _scored_batch(settings, batch, counts[batch] or {}, reports[batch] if is_compared else None)
+            yield _scored_batch(settings, batch, counts[batch] or {}, reports[batch] if is_compared else None, damages)
 
 
 def _known_batch(figures: BatchFigures, is_compared: bool) -> BatchStatus:
@@ -144,13 +144,16 @@ def _known_batch(figures: BatchFigures, is_compared: bool) -> BatchStatus:
 
 
 def _scored_batch(
-    settings: Settings, batch: str, counts: Mapping[str, Any], report: Mapping[str, Any] | None
+    settings: Settings,
+    batch: str,
+    counts: Mapping[str, Any],
+    report: Mapping[str, Any] | None,
+    damages: list[DamagedRecord] | None,
 ) -> BatchStatus:
     from loan_default.risk.monitoring.verdicts import with_current_verdict
 
     report = with_current_verdict(report) if report else {}
-    predictions = settings.layout.batch_table("predictions", batch)
-    version = report.get("model_version") or prediction_history.origin_of(predictions, settings.staging)[0]
+    version = report.get("model_version") or _version_of(settings, batch, damages)
     return BatchStatus(
         batch,
         "scored",
@@ -160,6 +163,17 @@ def _scored_batch(
         verdict=report.get("verdict"),
         reasons=tuple(report.get("reasons", ())),
     )
+
+
+def _version_of(settings: Settings, batch: str, damages: list[DamagedRecord] | None) -> int | None:
+    """Read by which version a batch was scored; None where its predictions cannot be read, as `damages` says then."""
+    try:
+        return prediction_history.origin_of(settings.layout.batch_table("predictions", batch), settings.staging)[0]
+    except DamagedRecord as error:
+        if damages is None:
+            raise
+        damages.append(error)
+        return None
 
 
 def _failed(settings: Settings, failure: BatchFailure, damages: list[DamagedRecord] | None) -> BatchStatus:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from loan_default.adapters import file_listing, inbox, storage
 from loan_default.adapters.layout import BATCH_SUFFIXES, batch_name
+from loan_default.adapters.parquet_table import scan_table
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.run_tags import AGAIN_TAG, REASON_TAG
 from loan_default.operations.batch_status import comparisons
@@ -174,7 +175,7 @@ def read_batch(settings: Settings, batch: str, *, with_drift: bool = True) -> Sc
     import polars as pl
 
     parquet = settings.layout.batch_table("predictions", batch)
-    predictions = pl.scan_parquet(storage.fetch(parquet, settings.staging), glob=False)
+    predictions = scan_table(parquet, settings.staging, columns=("decision", "pd", "model_version"))
     decisions = predictions.group_by("decision").agg(pl.len(), pl.col("pd").mean()).sort("pd").collect().rows()
     report = read_batch_record(settings, "application_report", batch)
     return ScoredBatch(

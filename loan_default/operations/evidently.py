@@ -22,6 +22,7 @@ from upath import UPath
 from loan_default.adapters import file_listing, storage
 from loan_default.adapters.evidently_workspace import EvidentlyWorkspace
 from loan_default.adapters.layout import is_verdict
+from loan_default.adapters.parquet_table import scan_table
 from loan_default.adapters.record_shapes import parse_record
 from loan_default.adapters.tracking import TrackingError
 from loan_default.operations.promotion import open_models
@@ -94,14 +95,13 @@ def read_report(settings: Settings, batch: str) -> Snapshot:
     record, sample = parse_record(content, path, "drift_report"), layout.drift_sample(batch)
     if "limits" not in record or not storage.exists(sample):
         raise BadInput(f"No sample of batch {batch} is kept for it; run loan-default drift {batch}.")
-    import polars as pl
 
     from loan_default.risk.monitoring.evidently_report import draw_report
     from loan_default.risk.monitoring.reference_profile import RAW_SCORE
 
     models = open_models(settings)
     reference = models.reference(models.tracking.get(record["model_version"])).sample
-    rows = pl.read_parquet(storage.fetch(sample, settings.staging), glob=False)
+    rows = scan_table(sample, settings.staging).collect()
     report = draw_report(record, reference, rows)
     workspace.create(settings.model_name, RAW_SCORE)
     workspace.write(batch, fingerprint, report)

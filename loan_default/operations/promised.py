@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loan_default.adapters import file_listing
+from loan_default.adapters.parquet_table import scan_table
 from loan_default.adapters.record_cache import RecordCache
 from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
@@ -96,7 +97,7 @@ class PromisedArchive:
         if file is None:
             return {}
         name = read_contract(self._settings).id_name
-        loans = pl.scan_parquet(file_listing.local_copy(self._settings.staging, file), glob=False).select(name, OUTCOME)
+        loans = scan_table(file.path, self._settings.staging, file.generation, columns=(name, OUTCOME))
         ended = loans.filter(pl.col(name).is_in([*ids])).drop_nulls().collect()
         return {number: int(outcome) for number, outcome in ended.rows()}
 

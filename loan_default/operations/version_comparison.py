@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from loan_default.adapters import file_listing, storage
+from loan_default.adapters import file_listing
 from loan_default.adapters.layout import batch_name
+from loan_default.adapters.parquet_table import scan_table
 from loan_default.operations.promotion import open_models
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
@@ -104,7 +105,7 @@ def _compare(sides: _Sides, batch: str, file: File) -> VersionComparison:
     from loan_default.risk.monitoring.drift import draw_sample
 
     scorers = [_load(sides.settings, version) for version in (sides.first, sides.second)]
-    applications = pl.scan_parquet(storage.fetch(file.path, sides.settings.staging, file.generation), glob=False)
+    applications = scan_table(file.path, sides.settings.staging, file.generation)
     height = applications.select(pl.len()).collect().item()
     sample = draw_sample(applications, height, ROWS_AT_MOST, seed=0)
     first, second = (

@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from loan_default.adapters.file_listing import File, list_files, local_copy
+from loan_default.adapters.file_listing import File, list_files
 from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.parquet_table import scan_table
 from loan_default.adapters.tracking import TrackingError
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.errors import BadInput
@@ -152,7 +153,7 @@ def _in_files(layout: StorageLayout, first: int, staging: Path) -> Iterator[pl.L
     moment = decided_at(first)
     files = list_files(layout.prediction_log_hour(moment))
     for file in sorted(files, key=lambda file: _distance(file, moment)):
-        rows = pl.scan_parquet(local_copy(staging, file), glob=False)
+        rows = scan_table(file.path, staging, file.generation)
         if "decision_id" in rows.collect_schema():  # files of earlier releases have none
             yield rows
 

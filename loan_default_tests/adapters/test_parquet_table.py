@@ -1,6 +1,7 @@
 """Stored tables: any part of them, of a folder and of a bucket, as it was when the table was opened."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,8 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.gcs import BucketError
-from loan_default.adapters.parquet_table import ParquetTable
+from loan_default.adapters.parquet_table import ParquetTable, scan_table
+from loan_default.risk.errors import DamagedRecord
 
 LEVELS = pl.Enum(["A", "B", "C"])
 FRAME = pl.DataFrame(
@@ -43,6 +45,29 @@ def test_any_part_of_a_file(in_folder: ParquetTable, offset: int, rows: int) -> 
     part = in_folder.part(offset, rows)
     assert (part.offset, part.rows) == (offset, rows)
     assert part.scan().collect().equals(FRAME[offset : offset + rows])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda content: b"", "is damaged or cut off (A Parquet file must contain a header and footer"),
+        (lambda content: content[:-9], "is damaged or cut off (The file must end with PAR1"),
+        (lambda content: b"id,pd,decision\n1,0.1,approve\n", "is damaged or cut off (The file must end with PAR1"),
+        (lambda content: content, "lacks the column model_version"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused_with_what_writes_it_again(
+    tmp_path: Path, change: Callable[[bytes], bytes], complaint: str
+) -> None:
+    path = UPath(tmp_path / "predictions" / "2018-10.parquet")
+    stored(path, tmp_path)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DamagedRecord) as refusal:
+        scan_table(path, tmp_path, columns=("id", "model_version"))
+    assert str(refusal.value).startswith(f"The table {path} {complaint}")
+    assert str(refusal.value).endswith(
+        "; run loan-default score-again 2018-10 --force, which writes it again, or restore it from a backup."
+    )
 
 
 @pytest.mark.integration

@@ -11,6 +11,7 @@ from loan_default.adapters import storage
 from loan_default.operations.batch_figures import BatchFigures, BatchList
 from loan_default.operations.batch_status import SCORED_READ, BatchStatus, comparisons, list_deliveries, read_batches
 from loan_default.operations.runs import BatchFailure, BatchRuns
+from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 from loan_default_tests.records import filled
 
@@ -75,6 +76,22 @@ def test_a_scored_batch_has_its_verdict_only_if_it_was_compared_since(home: Sett
         BatchStatus("2018-10", "scored", 1_000, 7, 3, "stable", ("PSI 0.01",)),  # of an earlier release
         BatchStatus("2018-11", "scored", 1_000, 7, 4),
     )
+
+
+def test_damaged_predictions_are_told_and_other_batches_stand(home: Settings) -> None:
+    _leave_scoring(home, "2018-10")
+    _leave_scoring(home, "2018-11", 1)
+    Path(str(home.layout.batch_table("predictions", "2018-11"))).write_bytes(b"PAR1")
+    damages: list[DamagedRecord] = []
+    assert [each.model_version for each in _read(home, damages)] == [3, None]
+    (damage,) = damages
+    assert "2018-11.parquet is damaged or cut off" in str(damage)
+    with pytest.raises(DamagedRecord):
+        _read(home, None)
+
+
+def _read(home: Settings, damages: list[DamagedRecord] | None) -> tuple[BatchStatus, ...]:
+    return read_batches(home, NO_RUNS, list_deliveries(home.layout), damages=damages)
 
 
 def test_records_of_a_batch_whose_figures_are_known_are_not_opened(home: Settings) -> None:
