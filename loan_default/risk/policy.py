@@ -68,7 +68,7 @@ class DecisionPolicy(Section):
     points_at_odds: float
     odds: float = Field(gt=0)
     points_to_double_odds: float = Field(gt=0)
-    reasons_at_most: int = Field(ge=0)
+    reasons_at_most: int = Field(ge=1)
     missing_share_at_least: float = Field(default=0.01, ge=0, le=1)
     decide_without_opinion: bool = False
     outside_population: Literal["decide", "review"] = "decide"

@@ -54,7 +54,7 @@ def test_nothing_is_said_of_governance_that_the_file_does_not_say(tmp_path: Path
         ("decision.by", "price", "price is none of pd, npv, both"),
         ("decision.by", "npv", "The policy has no section value, so nothing is said of value; write pd"),
         ("decision.decline_npv_below", 0.1, "decline_npv_below (0.1) is above approve_npv_from (0.0)"),
-        ("decision.reasons_at_most", -1, "at least 0"),
+        ("decision.reasons_at_most", 0, "at least 1"),
         ("decision.approve_below", "15 %", "has to be a number; write 0.15."),
         ("decision.approve_below", "0,15", "has to be a number; write 0.15."),
         ("decision.approve_below", "1,500", "has to be a number; write a number."),

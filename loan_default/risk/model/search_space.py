@@ -5,7 +5,7 @@ Each candidate's class knows the type of its own section; which candidates there
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from loan_default.risk.model.candidates.base import CandidateParameters
 from loan_default.risk.model.candidates.boosting import BoostingParameters
 from loan_default.risk.model.candidates.registry import CANDIDATES, boosted_class, candidate_class
 from loan_default.risk.reviewed_file import CONF, load_reviewed
-from loan_default.risk.section import Section
+from loan_default.risk.section import Problem, Section
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,17 @@ class SearchSpace:
         return SearchSpace({**self.sections, name: self.parameters(name).model_copy(update=values)})
 
 
+class _Candidates(Section):
+    """Holds a section for each candidate; one without a section is not fitted."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield that every candidate is turned off."""
+        sections = {name: section for name, section in self if section is not None}
+        if sections and not any(section.enabled for section in sections.values()):
+            problem = "every candidate is turned off, so none is fitted; write enabled: true in one"
+            yield Problem(problem, (next(iter(sections)), "enabled"))
+
+
 @cache
 def search_space_file() -> type[Section]:
     """Return the type of the file: a section for each candidate, none of which has to be there."""
@@ -82,8 +93,7 @@ def search_space_file() -> type[Section]:
         )
         for candidate in CANDIDATES
     }
-    summary = "Holds a section for each candidate; one without a section is not fitted."
-    return create_model("SearchSpaceFile", __base__=Section, __doc__=summary, **types)
+    return create_model("SearchSpaceFile", __base__=_Candidates, __doc__=_Candidates.__doc__, **types)
 
 
 def load_search_space(path: Path | None = None) -> SearchSpace:
