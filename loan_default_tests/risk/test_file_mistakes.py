@@ -211,7 +211,7 @@ def test_all_mistakes_of_a_search_space(tmp_path: Path) -> None:
     max_leaves: {low: {depth: 4}, high: 2}
     eta: {low: 1, high: 2}
     gamma: {low: 1, high: 1}
-  least_gain: -1
+  least_gain_errors: -1
   full_size: {max_depth: 0}
   stop_after_rounds: fifty
 forest: {trees: 5}
@@ -228,7 +228,7 @@ logistic_regression: {C: 0.01, enabled: 'no'}
         "6: xgboost.search.max_leaves.low: it is keys with values, and it has to be a number; write a number.",
         "7: xgboost: eta is no parameter that may be set here; write learning_rate.",
         "8: xgboost.search.gamma: low (1) must be below high (1); write others, or leave the parameter out.",
-        "9: xgboost.least_gain: -1 is not allowed; write a number of at least 0.",
+        "9: xgboost.least_gain_errors: -1 is not allowed; write a number of at least 0.",
         "10: xgboost.full_size.max_depth: 0 is not allowed; write a number of at least 1.",
         "11: xgboost.stop_after_rounds: fifty is a text, and it has to be a whole number; write a whole number.",
         "12: forest: there is no such key; write random_forest.",

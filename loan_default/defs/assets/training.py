@@ -92,6 +92,7 @@ def _tuning_metadata(tuning: Tuning) -> Metadata:
         "parameters": metadata.table(["parameter", "value"], list(tuned.parameters.items())),
         "log_loss": tuned.log_loss,
         "start_log_loss": tuned.start_log_loss,
+        **({} if tuned.gain_error is None else {"gain_error": tuned.gain_error}),
         "trials": tuned.trials,
         "pruned": tuned.pruned,
         "study": tuned.study,

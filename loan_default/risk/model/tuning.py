@@ -15,6 +15,9 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
+from loan_default.risk.arrays import Floats
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import JOURNAL
 from loan_default.risk.model.candidates.boosting import BoostedModel, BoostingParameters, OnRound, Span
@@ -33,13 +36,15 @@ _WARM_UP_ROUNDS = 60
 class TunedParams:
     """The parameters to fit a candidate with, and how they were searched; log losses are on the calibrate window.
 
-    `parameters` are the start's unless the best trial beats it by the search space's `least_gain`; `on_bounds` says
-    where they sit on a bound of the search then, beyond which a better value may lie.
+    `parameters` are the start's unless the best trial's log loss is less by the search space's `least_gain_errors`
+    standard errors `gain_error` of the difference, None where the start is the best trial; `on_bounds` says where they
+    sit on a bound of the search then, beyond which a better value may lie.
     """
 
     parameters: Mapping[str, float | int]
     log_loss: float
     start_log_loss: float
+    gain_error: float | None
     best_trial: int
     study: str
     trials: int
@@ -80,7 +85,7 @@ def tune(
     candidate: str = TUNED,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> TunedParams:
-    """Search until the study holds `trials` finished trials; a study that does is only read.
+    """Search until the study holds `trials` finished trials; one that does is read, and its best trial tested.
 
     Args:
         development: train and calibrate windows; nothing else is looked at.
@@ -111,11 +116,14 @@ def tune(
         for trial in development.each(study_search.make_trial, _missing_slots(study, trials)):
             on_trial(trial)
         start, best = next(trial for trial in study.trials if _is_start(trial)), study.best_trial
-        chosen = best if start.value - best.value >= parameters.least_gain else start
+        error = None if best.number == start.number else study_search.gain_error(development, start, best)
+        is_better = error is not None and start.value - best.value > parameters.least_gain_errors * error
+        chosen = best if is_better else start
         return TunedParams(
             parameters={**parameters.start, **chosen.params},
             log_loss=best.value,
             start_log_loss=start.value,
+            gain_error=error,
             best_trial=best.number,
             study=study.study_name,
             trials=_count_finished(study),
@@ -182,7 +190,7 @@ class _Search:
         trial.set_user_attr(_SLOT, slot.number)
         trial.set_user_attr(_START, slot.is_start)
         values = {name: _suggest(trial, name, span) for name, span in self.parameters.search.items()}
-        parameters = self.parameters.model_copy(update={"start": {**self.parameters.start, **values}})
+        parameters = self._with(values)
         on_round = _ignore_round if slot.is_start else _pruning(trial)  # the others are measured against the start
         try:
             loss = self.model.calibrate_loss(development, parameters, self.seed, on_round)
@@ -194,6 +202,23 @@ class _Search:
             raise
         study.tell(trial, loss)
         return Trial(trial.number, loss, study.best_value)
+
+    def gain_error(self, development: Development, start: Any, best: Any) -> float:
+        """Return the standard error of what the best trial gains over the start in log loss on the calibrate window.
+
+        Both are fitted again, so that each loan is compared with itself: what two fits have in common is no noise.
+        """
+        gains = self._losses(development, start) - self._losses(development, best)
+        return float(gains.std(ddof=1) / np.sqrt(len(gains)))
+
+    def _losses(self, development: Development, trial: Any) -> Floats:
+        """Return the log loss of each loan of the calibrate window (n,) under a trial's parameters."""
+        model = self.model.fit(development, "train", self._with(trial.params), self.seed)
+        margins, outcomes, _ = development.margins(model)
+        return np.asarray(np.logaddexp(0, margins) - outcomes * margins)
+
+    def _with(self, values: Mapping[str, float | int]) -> BoostingParameters:
+        return self.parameters.model_copy(update={"start": {**self.parameters.start, **values}})
 
     def open(self, sampler: Any = None) -> Any:
         """Open the study, and create it where there is none."""

@@ -31,7 +31,7 @@ def test_of_the_shipped_space_the_depth_alone_is_a_whole_number() -> None:
 
 
 def test_studies_of_the_shipped_space_go_on_under_their_name() -> None:
-    assert load_search_space().tunable("xgboost").fingerprint == "b7c6c824"
+    assert load_search_space().tunable("xgboost").fingerprint == "e3e8f46c"
 
 
 def test_candidates_that_need_more_than_is_installed_are_off_as_shipped() -> None:
@@ -124,6 +124,12 @@ def test_a_mistake_is_one_sentence_that_names_its_section(
     with pytest.raises(BadInput) as refusal:
         load_search_space(path)
     assert re.search(rf"^{path}, line \d+: {re.escape(sentence)}", str(refusal.value), flags=re.MULTILINE)
+
+
+def test_a_file_that_turns_every_candidate_off_is_refused(tmp_path: Path) -> None:
+    content = {name: {**section, "enabled": False} for name, section in shipped_content().items()}
+    with pytest.raises(BadInput, match="every candidate is turned off, so none is fitted; write enabled: true in one"):
+        load_search_space(write(tmp_path, content))
 
 
 def test_a_file_without_sections_is_refused(tmp_path: Path) -> None:

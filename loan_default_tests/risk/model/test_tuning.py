@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import JournalStorage
@@ -33,7 +34,7 @@ def few(development: LocalDevelopment) -> LocalDevelopment:
 
 @pytest.fixture
 def space(quick_search: SearchSpace) -> SearchSpace:
-    return changed(quick_search, start=GOOD, search=SEARCH, rounds_at_most=20, stop_after_rounds=20, least_gain=0.0)
+    return changed(quick_search, start=GOOD, search=SEARCH, rounds_at_most=20, stop_after_rounds=20)
 
 
 def changed(space: SearchSpace, **xgboost: Any) -> SearchSpace:
@@ -163,7 +164,15 @@ def test_the_same_search_finds_the_same(
     assert replace(runs[0], seconds=0) == replace(runs[1], seconds=0)
 
 
-def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
+def losses_of(few: LocalDevelopment, search: SearchSpace, values: Mapping[str, float | int]) -> Any:
+    """Return the log loss of each loan of the calibrate window (n,)."""
+    parameters = search.tunable("xgboost").model_copy(update={"start": values})
+    margins, outcomes, _ = few.margins(XGBoostTrees.fit(few, "train", parameters, 7))
+    pds = 1 / (1 + np.exp(-margins))
+    return -np.log(np.where(outcomes == 1, pds, 1 - pds))
+
+
+def test_the_start_stays_unless_it_is_beaten_by_so_many_standard_errors(
     few: LocalDevelopment, space: SearchSpace, new_storage: Callable[[str], str]
 ) -> None:
     from_bad = changed(space, start=BAD)
@@ -172,8 +181,12 @@ def test_the_start_stays_unless_it_is_beaten_by_the_least_gain(
     assert gain > 0.01
     assert free.parameters["learning_rate"] < 0.9
     assert free.parameters["min_child_weight"] == 5.0
-    for least, replaced in ((gain * 0.99, True), (gain * 1.01, False)):
-        tuned = run(few, changed(from_bad, least_gain=least), new_storage(str(replaced)), 6)
+    gains = losses_of(few, space, BAD) - losses_of(few, space, free.parameters)
+    assert gains.mean() == pytest.approx(gain, abs=1e-6)
+    assert free.gain_error == pytest.approx(gains.std(ddof=1) / np.sqrt(400), rel=1e-5)
+    errors = gain * np.sqrt(400) / gains.std(ddof=1)
+    for least, replaced in ((errors * 0.99, True), (errors * 1.01, False)):
+        tuned = run(few, changed(from_bad, least_gain_errors=least), new_storage(str(replaced)), 6)
         assert tuned.log_loss == free.log_loss
         assert tuned.parameters == (free.parameters if replaced else BAD)
 
@@ -186,7 +199,7 @@ def test_a_best_trial_on_a_bound_is_told_unless_the_start_stays(
     (sentence,) = replace(tuned, on_bounds=("max_depth 2 is the most that may be tried",)).warnings()
     assert sentence.startswith("The best trial sits on a bound of the search: max_depth 2 is the most")
     assert len(tuned.on_bounds) == (tuned.parameters != BAD)
-    assert run(few, changed(narrow, least_gain=9), new_storage("start.db"), 4).on_bounds == ()
+    assert run(few, changed(narrow, least_gain_errors=99), new_storage("start.db"), 4).on_bounds == ()
 
 
 @pytest.mark.slow
@@ -259,7 +272,7 @@ def test_lightgbm_is_tuned_the_same_way_in_a_study_of_its_own(
     few: LocalDevelopment, quick_search: SearchSpace, storage: str
 ) -> None:
     spans = {"num_leaves": Span(low=4, high=12), "learning_rate": Span(low=0.02, high=0.2, log=True)}
-    search = quick_search.replace("lightgbm", search=spans, rounds_at_most=30, least_gain=0.0)
+    search = quick_search.replace("lightgbm", search=spans, rounds_at_most=30)
     other = run(few, changed(quick_search, search={}), storage, 1)
     tuned = run(few, search, storage, 3, candidate="lightgbm")
     assert (tuned.candidate, other.candidate) == ("lightgbm", "xgboost")

@@ -78,7 +78,8 @@ class BoostingParameters(CandidateParameters):
         instead: what to do instead of setting another parameter that people try.
         start: the library's parameters that are tried first, and fitted where nothing better is found.
         search: what may be tried in their place.
-        least_gain: in log loss, for what was found to replace the start.
+        least_gain_errors: by how many standard errors what was found has to be better than the start to replace it: of
+            the mean difference in log loss on the calibrate window's loans, each under both.
         tuned_on_at_most: loans that a search draws at random.
         rounds_at_most: boosting rounds.
         stop_after_rounds: rounds without a gain on the calibrate window.
@@ -91,7 +92,7 @@ class BoostingParameters(CandidateParameters):
 
     start: Mapping[str, int | float] = Field(examples=["{learning_rate: 0.02}"])
     search: Mapping[str, Span] = Field(examples=["{learning_rate: {low: 0.01, high: 0.3, log: true}}"])
-    least_gain: float = Field(ge=0, examples=[0.0005])
+    least_gain_errors: float = Field(default=2.0, ge=0)
     tuned_on_at_most: int = Field(default=1_000_000, ge=1_000)
     rounds_at_most: int = Field(ge=1, le=100_000, examples=[2000])
     stop_after_rounds: int = Field(ge=1, examples=[50])
@@ -161,8 +162,8 @@ class BoostingParameters(CandidateParameters):
 
     @property
     def fingerprint(self) -> str:
-        """Return 8 hexadecimal digits that change with what tuning may try."""
-        content = self.model_dump(exclude={"enabled", "full_size"})  # which has been applied
+        """Return 8 hexadecimal digits that change with what tuning may try, not with what is made of it."""
+        content = self.model_dump(exclude={"enabled", "least_gain_errors", "full_size"})  # the last has been applied
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 

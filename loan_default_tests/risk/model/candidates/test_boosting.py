@@ -10,7 +10,6 @@ from loan_default.risk.model.candidates.boosting import BoostingParameters, Span
 CONTENT: dict[str, Any] = {
     "start": {"max_depth": 4, "learning_rate": 0.02},
     "search": {"max_depth": {"low": 3, "high": 5}, "learning_rate": {"low": 0.01, "high": 0.1, "log": True}},
-    "least_gain": 0.0005,
     "rounds_at_most": 100,
     "stop_after_rounds": 10,
 }
@@ -32,7 +31,7 @@ def test_a_span_of_two_whole_numbers_tries_whole_numbers() -> None:
         ({"search": {"max_depth": {"low": 3, "high": 5, "step": 1}}}, "Extra inputs are not permitted"),
         ({"full_size": {"min_child_weight": 100}}, "full_size names min_child_weight, which has no start"),
         ({"rounds_at_most": 0}, "greater than or equal to 1"),
-        ({"least_gain": -1}, "greater than or equal to 0"),
+        ({"least_gain_errors": -1}, "greater than or equal to 0"),
     ],
 )
 def test_a_section_that_contradicts_itself_is_refused(change: dict[str, Any], sentence: str) -> None:
@@ -43,12 +42,12 @@ def test_a_section_that_contradicts_itself_is_refused(change: dict[str, Any], se
 def test_the_fingerprint_changes_with_what_tuning_may_try_and_with_nothing_else() -> None:
     before = BoostingParameters(**CONTENT)
     assert BoostingParameters(**dict(reversed(CONTENT.items()))).fingerprint == before.fingerprint
-    assert BoostingParameters(**CONTENT, enabled=False).fingerprint == before.fingerprint
+    for change in ({"enabled": False}, {"least_gain_errors": 0.5}):
+        assert BoostingParameters(**CONTENT, **change).fingerprint == before.fingerprint
     changes: list[dict[str, Any]] = [
         {"rounds_at_most": 101},
         {"start": {"max_depth": 3, "learning_rate": 0.02}},
         {"search": {}},
-        {"least_gain": 0.1},
     ]
     prints = {BoostingParameters(**{**CONTENT, **change}).fingerprint for change in changes}
     assert len(prints | {before.fingerprint}) == len(changes) + 1

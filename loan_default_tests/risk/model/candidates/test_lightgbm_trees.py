@@ -50,7 +50,7 @@ def widened(X: Matrix) -> Matrix:
 
 def fitted_trees(X: Matrix, y: Floats, **start: float) -> LightGBMTrees:
     sample = Sample(widened(X), y.astype(np.float32))
-    parameters = LightGBMParameters(start=start, search={}, least_gain=0, rounds_at_most=10, stop_after_rounds=5)
+    parameters = LightGBMParameters(start=start, search={}, rounds_at_most=10, stop_after_rounds=5)
     return LightGBMTrees.fit(LocalDevelopment(SPACE, sample, sample), "both", parameters, SEED)
 
 
@@ -67,7 +67,6 @@ def test_what_counts_loans_stays_a_whole_number_with_few_of_them() -> None:
     parameters = LightGBMParameters(
         start={"min_data_in_leaf": 50},
         search={"min_data_in_leaf": Span(low=20, high=200)},
-        least_gain=0,
         rounds_at_most=1,
         stop_after_rounds=1,
         full_size={"min_data_in_leaf": 10_000},
