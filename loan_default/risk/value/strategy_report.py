@@ -25,10 +25,10 @@ from loan_default.risk.model.decision_rule import APPROVE, DECLINE
 from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.valued_version import ScoredLoans
 from loan_default.risk.policy import CUT_OFFS, DecidedBy, StrategyLimits
+from loan_default.risk.validation.examination.fairness import divide_loans
 from loan_default.risk.value.strategy import propose, realised_by_decile, strategy_curve, why_none
 
 _LEAST_LOANS = 100  # of a group that is shown
-_FIFTHS = 5
 
 
 def report_columns(contract: Contract) -> list[str]:
@@ -164,7 +164,8 @@ def _groups(
 
 
 def _labels(values: pl.Series, field: LoanField) -> Sequence[str]:
-    """Return the group of each loan: its level, its value if it has few, or the fifth of the values."""
-    if field.kind == "number" and values.n_unique() > 2 * _FIFTHS:
-        values = values.qcut(_FIFTHS, allow_duplicates=True)
-    return values.cast(pl.String).fill_null("missing").to_list()
+    """Return the group of each loan, as the measures of fairness divide them."""
+    labels = np.empty(len(values), dtype=object)
+    for label, group in divide_loans(values.to_frame().with_row_index(":row"), field):
+        labels[group[":row"].to_numpy()] = label
+    return [*map(str, labels)]

@@ -122,9 +122,10 @@ def batch_charts(batches: Sequence[BatchFigures], policy: DriftPolicy) -> list[C
         (Column("batch"), *shares(*DECISIONS)),
         [(batch.batch, *(batch.decisions.get(decision, 0.0) for decision in DECISIONS)) for batch in batches],
     )
+    on_average = f"; {_mean(by_decision['approve'])} on average" if len(batches) > 1 else ""
     drifted_limit = policy.drifted_share_limit
     return [
-        Chart(f"{approved}; {_mean(by_decision['approve'])} on average", decided, table),
+        Chart(f"{approved}{on_average}", decided, table),
         _trend(batches, "mean PD", "mean_pd", f"Mean PD: {percent(newest.mean_pd)} in {newest.batch}", charts.PERCENT),
         _trend(
             batches,

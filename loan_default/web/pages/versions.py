@@ -259,7 +259,7 @@ def calibration_chart(judgement: Judgement) -> Chart:
     pairs = [(mean_pd, rate) for _, _, mean_pd, rate in groups]
     error = judgement.evaluation.metrics.get("ece")
     title = "Calibration: " + (
-        f"PDs are off by {percent(error.value)} on average" if error else "PDs beside default rates"
+        f"{100 * error.value:z.1f} points off on average, beyond chance" if error else "PDs beside default rates"
     )
     note = f"{len(pairs)} groups of the test loans by PD. On the dashed line the PD is what happened."
     columns = (

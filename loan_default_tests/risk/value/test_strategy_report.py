@@ -48,6 +48,7 @@ def test_a_report_adds_up_to_the_loan(valued: tuple[Scorer, ScoredLoans], report
     assert sum(each["defaults"] for each in report["vintage_losses"]) <= ended.defaulted.sum()
     assert all(each["loss"]["low"] <= each["loss"]["value"] for each in report["vintage_losses"])
     terms = [group for group in report["groups"] if group["field"] == "term"]
+    assert {group["group"] for group in terms} == {"36", "60"}
     assert sum(group["loans"] for group in terms) == report["loans"] == len(scored.pds)
     for rule in ("pd", "npv"):
         assert sum(group[rule]["npv"] for group in terms) == pytest.approx(report["equal_number"][rule]["npv"])

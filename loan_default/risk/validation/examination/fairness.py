@@ -56,26 +56,26 @@ def measure_fairness(test: pl.DataFrame, leader: str, contract: Contract) -> tup
         _measure(field.name, level, loans)
         for field in contract.with_role("protected")
         if field.name in test.columns
-        for level, loans in _groups(scored, field)
+        for level, loans in divide_loans(scored, field)
     )
 
 
-def _groups(scored: pl.DataFrame, field: LoanField) -> Iterator[tuple[str, pl.DataFrame]]:
+def divide_loans(loans: pl.DataFrame, field: LoanField) -> Iterator[tuple[str, pl.DataFrame]]:
     """Divide loans by level, in the contract's order, or by bands of equally many, and those without a value last."""
-    values = scored[field.name]
+    values = loans[field.name]
     present = values.drop_nulls()
     if field.kind in ("number", "month") and present.n_unique() > 2 * _BANDS:
         numbers = present.to_physical().cast(pl.Float64).to_numpy()
         edges = np.unique(np.quantile(numbers, np.linspace(0, 1, _BANDS + 1)[1:-1]))
         bands = pl.Series(np.searchsorted(edges, numbers, side="right"))
-        for _, loans in sorted(scored.filter(values.is_not_null()).group_by(bands)):
-            ordered = loans[field.name].sort()
-            yield f"{_text(ordered[0])} to {_text(ordered[-1])}", loans
+        for _, band in sorted(loans.filter(values.is_not_null()).group_by(bands), key=lambda group: group[0]):
+            ordered = band[field.name].sort()
+            yield f"{_text(ordered[0])} to {_text(ordered[-1])}", band
     else:
         for level in sorted(present.unique().to_list(), key=field.levels.index if field.levels else None):
-            yield _text(level), scored.filter(values == level)
+            yield _text(level), loans.filter(values == level)
     if values.null_count():
-        yield "missing", scored.filter(values.is_null())
+        yield "missing", loans.filter(values.is_null())
 
 
 def _text(value: str | float | date) -> str:
