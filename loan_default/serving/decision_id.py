@@ -26,6 +26,7 @@ _VERSION, _VARIANT = 7 << 76, 2 << 62  # RFC 9562, section 5.7
 _LETTERS = 36  # of an id as text
 _DIGITS = [position for position in range(_LETTERS) if position not in (8, 13, 18, 23)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MS = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)  # UUIDs count on, dates do not
 
 
 class DecisionIds:
@@ -63,7 +64,7 @@ def first_of(decision_id: str) -> tuple[int, int]:
         number = uuid.UUID(decision_id)
     except ValueError:
         number = uuid.UUID(int=0)
-    if number.version != 7:
+    if number.version != 7 or number.int >> 80 > _LATEST_MS:
         raise BadInput(f"{decision_id!r} is no id of a decision; it is the X-Decision-Id or decision_id of an answer.")
     return number.int & -ROWS, number.int & (ROWS - 1)
 
