@@ -91,7 +91,7 @@ def imports(node: ast.AST, *, on_loading: bool = False) -> Iterator[str]:
         assert not node.level, "imports are absolute"
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
     later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
-        isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
     )
     if not (later and on_loading):
         for child in ast.iter_child_nodes(node):
