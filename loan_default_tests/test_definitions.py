@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import dagster as dg
@@ -28,7 +27,10 @@ import dagster as dg
 from loan_default.definitions import defs
 dg.Definitions.validate_loadable(defs)
 loaded = sorted({name.partition(".")[0] for name in sys.modules})
-print(json.dumps({"modules": loaded, "home": os.environ["DAGSTER_HOME"]}))
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster_shared.serdes import serialize_value
+snapshot = serialize_value(RepositorySnap.from_def(defs.get_repository_def()))
+print(json.dumps({"modules": loaded, "home": os.environ["DAGSTER_HOME"], "snapshot": snapshot}))
 """
 GROUPS = {
     "data": {"raw_loans", "cleaned_loans", "rejected_loans", "cleaning_report", "loan_splits"},
@@ -61,7 +63,7 @@ NAMED = {
 }
 
 
-def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subprocess.CompletedProcess[str]:
+def load(home: Path, environment: str, **more: str) -> subprocess.CompletedProcess[str]:
     variables = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(loan_default.__file__).parents[1]),
@@ -69,7 +71,7 @@ def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subp
         "LOAN_DEFAULT_HOME": str(home),
         **more,
     }
-    command = [sys.executable, "-c", dedent(code)]
+    command = [sys.executable, "-c", LOAD]
     return subprocess.run(
         command, cwd=home.parent, env=variables, check=False, capture_output=True, text=True, timeout=120
     )
@@ -77,13 +79,15 @@ def load(home: Path, environment: str, *, code: str = LOAD, **more: str) -> subp
 
 @pytest.mark.integration
 @pytest.mark.parametrize("environment", ["local", "staging", "prod"])
-def test_definitions_load_in_a_fresh_interpreter(tmp_path: Path, environment: str) -> None:
+def test_definitions_load_in_a_fresh_interpreter_and_show_no_secret(tmp_path: Path, environment: str) -> None:
     done = load(tmp_path / "home", environment, **({} if environment == "local" else NAMED))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert not SECONDS_EACH & set(report["modules"])
     assert report["home"] == str(tmp_path / "home" / "dagster")
     assert "enabled: false" in (tmp_path / "home" / "dagster" / "dagster.yaml").read_text("utf-8")
+    assert ("gs://bucket/prefix" in report["snapshot"]) == (environment != "local"), "it shows what resources are given"
+    assert PASSWORD not in report["snapshot"]
 
 
 @pytest.mark.integration
@@ -101,22 +105,6 @@ def test_prod_stops_where_something_is_left_to_a_default(tmp_path: Path) -> None
     assert done.stderr.endswith("nothing is left to a default; set LOAN_DEFAULT_STORAGE.\n")
     assert PASSWORD not in done.stderr
     assert not (tmp_path / "home").exists()
-
-
-SNAPSHOT = """
-from dagster._core.remote_representation.external_data import RepositorySnap
-from dagster_shared.serdes import serialize_value
-from loan_default.definitions import defs
-print(serialize_value(RepositorySnap.from_def(defs.get_repository_def())))
-"""
-
-
-@pytest.mark.integration
-def test_nothing_that_dagster_shows_holds_a_secret(tmp_path: Path) -> None:
-    done = load(tmp_path / "home", "prod", code=SNAPSHOT, **NAMED)
-    assert done.returncode == 0, done.stderr
-    assert "gs://bucket/prefix" in done.stdout, "it shows what resources are given"
-    assert PASSWORD not in done.stdout
 
 
 @pytest.fixture(scope="module")
