@@ -324,9 +324,10 @@ class Tracking:
 
     def get(self, version: int) -> ModelVersion:
         """Return one version."""
-        with self._client(f"read version {version}") as client:
+        with self._client(f"read version {version}") as client, _accepting("RESOURCE_DOES_NOT_EXIST"):
             entity = client.get_model_version(self.model_name, str(version))
             return _as_version(entity, entity.aliases)
+        raise TrackingError(f"MLflow has no version {version} of {self.model_name}.")
 
     def versions(self) -> tuple[ModelVersion, ...]:
         """Return the versions (at most 10,000), newest first; none where nothing has been registered yet."""

@@ -88,7 +88,8 @@ class CleaningReport:
         """Tell what a person should know of the files, a sentence each."""
         sentences = []
         if self.missing_fields:
-            sentences.append(f"No loan has {', '.join(self.missing_fields)}; the models see these as missing.")
+            them = "it" if len(self.missing_fields) == 1 else "these"
+            sentences.append(f"No row has {', '.join(self.missing_fields)}; the models see {them} as missing.")
         if self.rejected:
             frequent = list(self.problems.items())[:_PROBLEMS_LIMIT]
             problems = ", ".join(f"{problem} ({count:,})" for problem, count in frequent)

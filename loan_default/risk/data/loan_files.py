@@ -447,7 +447,7 @@ def _find_table(path: Path, contract: Contract) -> _TextTable:
     dialect, loan_columns = Dialect(contract.files.separator, contract.files.quote), _loan_columns(contract)
     matches = [len(loan_columns.intersection(dialect.split(line))) for line in lines[: _TITLE_LINES + 1]]
     if not matches or max(matches) < 2:
-        raise _binary(path, head) if "\0" in text else _not_a_header(path, lines, loan_columns, dialect)
+        raise _binary(path, head) if "\0" in text else _not_a_header(path, lines, contract, dialect)
     title_lines = matches.index(max(matches))
     below = iter(lines[title_lines:])
     header = next(dialect.reader(below))
@@ -468,8 +468,8 @@ def _binary(path: Path, head: bytes) -> BadInput:
     return BadInput(f"{path} is no table: it holds binary data; give a CSV, CSV.GZ or Parquet file of loans.")
 
 
-def _not_a_header(path: Path, lines: Sequence[str], loan_columns: set[str], dialect: Dialect) -> BadInput:
-    first = lines[0].strip() if lines else ""
+def _not_a_header(path: Path, lines: Sequence[str], contract: Contract, dialect: Dialect) -> BadInput:
+    first, loan_columns = lines[0].strip() if lines else "", _loan_columns(contract)
     for separator, word in _SEPARATORS.items():
         if any(
             len(loan_columns.intersection(Dialect(separator).split(line))) > 1 for line in lines[: _TITLE_LINES + 1]
@@ -487,9 +487,10 @@ def _not_a_header(path: Path, lines: Sequence[str], loan_columns: set[str], dial
                 f"{path} names its columns otherwise than the contract, as {written[similar[0].lower()]!r} where it "
                 f"expects {similar[0]}; write them in the same letter case and without blanks, or change the contract."
             )
+    named = (field.column for field in contract.application_fields if not field.derived)
     return BadInput(
         f"{path} has no header that names loan columns (its first line begins {first[:60]!r}); "
-        f"give it one with columns such as {', '.join(sorted(loan_columns)[:6])}."
+        f"give it one with columns such as {', '.join([*dict.fromkeys(named)][:6])}."
     )
 
 

@@ -27,7 +27,7 @@ def test_optional_columns_may_lack(few: pl.DataFrame, cleaned_few: pl.DataFrame,
     assert result.report.missing_fields == ("purpose", "fico_range_low", "credit_history_months")
     assert result.loans.schema == cleaned_few.schema
     assert result.report.warnings() == [
-        "No loan has purpose, fico_range_low, credit_history_months; the models see these as missing."
+        "No row has purpose, fico_range_low, credit_history_months; the models see these as missing."
     ]
     emptied = clean(few.with_columns(fico_range_low=pl.lit(None, dtype=pl.String)))
     assert emptied.report.missing_fields == ("fico_range_low",)
