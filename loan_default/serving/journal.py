@@ -6,6 +6,7 @@ frame, and what becomes of a segment that is closed, is `prediction_log`'s.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -28,6 +29,7 @@ _SUFFIX = ".journal"
 _HEAD = struct.Struct("<II")  # bytes of the payload, and their CRC-32
 # Frames gather before they are written together. With a turn's pause and the time between syncs that makes a second.
 _GATHER_SECONDS, _TURN_SECONDS, _SYNC_SECONDS = 0.05, 0.25, 0.7
+_BLOCK_BYTES = 4_096
 _CAPACITY_BYTES = 64_000_000  # that may wait for a disk that refuses or hangs
 _CLOSE_SECONDS = 20.0  # a disk that hangs must not keep the process from stopping
 
@@ -80,6 +82,15 @@ class _Segment:
             raise
         self.rows += sum(frame.rows for frame in frames)
         self._preambles |= preambles
+
+    def probe(self) -> None:
+        """See whether the disk takes a block again, of which nothing stays."""
+        size = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, bytes(_BLOCK_BYTES)) < _BLOCK_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.ftruncate(self._descriptor, size)
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)
@@ -150,7 +161,8 @@ class Journal:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._due.wait(None if self._segment is None and not self._waiting else _TURN_SECONDS)
+            is_idle = self._segment is None and not self._waiting and self.trouble is None
+            self._due.wait(None if is_idle else _TURN_SECONDS)
             if self._fsync != "decision":
                 self._urgent.wait(_GATHER_SECONDS)
             self._urgent.clear()
@@ -169,6 +181,9 @@ class Journal:
             frames = [*self._waiting]
         try:
             self._write(frames)
+            if self.trouble is not None:  # and nothing waits that would find out whether it is over
+                self._open_segment().probe()
+                self.trouble = None
             if self._unsynced and time.monotonic() - self._synced_at >= _SYNC_SECONDS:
                 self._sync()
         except OSError as error:
@@ -181,17 +196,22 @@ class Journal:
     def _write(self, frames: Sequence[Frame]) -> None:
         if not frames:
             return
+        segment = self._open_segment()
+        sync = self._fsync != "never" and (self._fsync == "decision" or any(frame.synced for frame in frames))
+        segment.write(frames, sync=sync)
+        self._unsynced, self.trouble = self._fsync == "second" and not sync, None
+        self._forget(frames)
+        for frame in frames:
+            frame.tell(None)
+
+    def _open_segment(self) -> _Segment:
+        """Return the segment that is written; a new one where there is none."""
         if self._segment is None:
             name = f"{self._worker}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
             self._segment = _Segment(self._folder, name)
             if self._fsync != "never":
                 sync_path(self._folder)
-        sync = self._fsync != "never" and (self._fsync == "decision" or any(frame.synced for frame in frames))
-        self._segment.write(frames, sync=sync)
-        self._unsynced, self.trouble = self._fsync == "second" and not sync, None
-        self._forget(frames)
-        for frame in frames:
-            frame.tell(None)
+        return self._segment
 
     def _forget(self, frames: Sequence[Frame]) -> None:
         identities = {*map(id, frames)}

@@ -206,6 +206,22 @@ def test_who_waits_for_a_full_disk_is_told_at_once(
     assert (writer.dropped, writer.trouble) == (0, None)
 
 
+def test_a_disk_that_has_room_again_is_in_no_trouble_although_nothing_waits(
+    new_journal: NewJournal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    writer, disk = new_journal("decision"), FullDisk(monkeypatch)
+    troubles: list[str | None] = []
+    writer.append(frame("a", synced=troubles.append))
+    assert within(10, lambda: bool(troubles))
+    time.sleep(0.3)  # in which it is tried again
+    assert writer.trouble == troubles[0]
+    disk.is_full = False
+    assert within(10, lambda: writer.trouble is None)
+    writer.append(frame("b"))
+    writer.close()
+    assert all_payloads(tmp_path) == [["v1", "b"]]
+
+
 def test_nobody_waits_and_memory_is_bounded_while_a_disk_hangs(
     new_journal: NewJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
