@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import MATURES, OUTCOME
+from loan_default.risk.contract.columns import MATURES, MONTHS_PAID, OUTCOME
 from loan_default.risk.contract.outcome import Horizon
 from loan_default.risk.data.population import measure_population
 from loan_default.risk.data.splits import (
@@ -34,11 +34,14 @@ from loan_default.risk.data.splits import (
 )
 from loan_default.risk.errors import BadInput
 from loan_default.risk.loan_order import CutBy, cohort_level, draw_of, has_term, issue_order
+from loan_default.risk.month_texts import months_after
 from loan_default.risk.policy import TrainingLabel
+from loan_default.risk.text import plural
 
 _CYCLE = 5  # of loans of too few months, three in five train, one calibrates and one tests
 _POSITION = ":position"  # of a loan in its file
 _MEASURED_AT_MOST = 1_000_000  # loans, of which the population is measured
+_SLIPS = 0.001  # of the loans, whose last payment may lie after their file was taken
 _OWN_SHARE = 0.01  # of the matured loans that a term must hold to be cut by its own months
 
 
@@ -95,7 +98,8 @@ def split_loans(
 
     Raises:
         BadInput: no loan is matured, a first month leaves a window without loans or is named in a book without a date,
-            or a window holds no default or no repaid loan.
+            or a window holds no default or no repaid loan; or open loans are learned from, and some were paid later
+            than their files are said to have been taken.
     """
     if not contract.has_time:
         return _split_without_time(loans, contract, plan, data_fingerprint, without_id)
@@ -140,9 +144,27 @@ def _count_open(loans: pl.LazyFrame, contract: Contract, snapshot: date, plan: S
     )
     if months.is_empty():
         return None
+    _refuse_later_payments(loans, contract, snapshot)
     names, rows = months["month"].to_list(), months["len"].to_list()
     calibrate_from = names[_newest(rows, plan.calibrate_share, least=0)]
     return OpenWindow(sum(rows), int(months["ended"].sum()), names[0], names[-1], calibrate_from)
+
+
+def _refuse_later_payments(loans: pl.LazyFrame, contract: Contract, snapshot: date) -> None:
+    """Refuse files that were taken later than it is said, as how their open loans end is in them."""
+    if not contract.outcome.known:
+        return
+    paid = months_after(pl.col(contract.time_name), pl.col(MONTHS_PAID).cast(pl.Float64))
+    later = paid.filter(paid > snapshot)
+    count, newest, rows = (
+        loans.select(later.len(), later.max().alias("newest"), pl.len().alias("rows")).collect().row(0)
+    )
+    if count > max(1, _SLIPS * rows):
+        raise BadInput(
+            f"By the files {plural(count, 'loan was', 'loans were')} paid after {snapshot:%Y-%m}, up to "
+            f"{newest:%Y-%m}: they were not taken then, and how loans ended later would be learned from (label: open). "
+            "Name the month in which they were taken as the snapshot, or write label: matured in the policy."
+        )
 
 
 def is_open(contract: Contract, snapshot: date) -> pl.Expr:

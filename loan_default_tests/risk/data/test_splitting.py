@@ -376,6 +376,17 @@ def test_figures_of_what_learned_from_younger_loans_are_not_called_out_of_time(
     assert learning.test_fingerprint == split.test_fingerprint
 
 
+def test_open_loans_of_a_file_that_was_taken_later_than_it_is_said_are_not_learned_from(
+    cleaned: Cleaned, contract: Contract
+) -> None:
+    loans, early = pl.scan_parquet(cleaned.path), date(2018, 6, 1)
+    with pytest.raises(
+        BadInput, match=r"By the files \d[\d,]* loans were paid after 2018-06, up to 2019-0\d: they were not"
+    ):
+        split_loans(loans, contract, SplitPlan(), snapshot=early, data_fingerprint="a", label="open")
+    assert split_loans(loans, contract, SplitPlan(), snapshot=early, data_fingerprint="a").snapshot == early
+
+
 def test_where_all_loans_have_matured_both_labels_are_one(contract: Contract) -> None:
     loans = book(dict.fromkeys(months_of(2010, 12), 30)).with_columns(term=pl.lit(36.0))
     labels: tuple[TrainingLabel, ...] = ("matured", "open")

@@ -103,7 +103,7 @@ def details(inputs: ModelCardInputs) -> Iterator[str]:
 def target(inputs: ModelCardInputs) -> Iterator[str]:
     """Define default, and the horizon over which it is predicted."""
     outcome = inputs.scorer.contract.outcome
-    unresolved = f"; as neither yet {_texts(outcome.unresolved)}" if outcome.unresolved else ""
+    unresolved = f"; as still open {_texts(outcome.unresolved)}" if outcome.unresolved else ""
     yield bullets(
         [
             "It predicts the probability (PD) that a loan defaults, from what is known on the day of the decision.",
