@@ -11,6 +11,7 @@ import io
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,19 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff",
 _HEAD_LINES = 50
 _SAMPLE_BYTES = 1 << 20
 _BESIDE_LETTERS = re.compile(r"(?<=[^\W\d_])[^\x00-\x7f]|[^\x00-\x7f](?=[^\W\d_])")
+# Letters beyond ASCII of languages, by the code pages in which they are written. Where some bytes are words of several,
+# the first counts: Turkish before Icelandic, and Greek, which hardly writes what is the Russian а, before Russian.
+_CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž")
+_ALPHABETS = (
+    *(("cp1252", letters) for letters in ("äöüß", "àâæçéèêëîïôœùûü", "áéíñóúü", "ãáàâçéêíóôõúü", "àèéìîòóù", "åäöæøé")),
+    *(("cp1250", letters) for letters in _CENTRAL),
+    ("cp1254", "çğıöşüâûİ"),
+    ("cp1252", "áðéíóúýþæö"),
+    *(("cp1257", letters) for letters in ("ąčęėįšųūž", "āčēģīķļņšūž", "äõöüšž")),
+    *(("iso8859-2", letters) for letters in _CENTRAL),
+    ("cp1253", "αβγδεζηθικλμνξοπρστυφχψωςάέήίόύώϊϋ"),
+    ("cp1251", "абвгдежзийклмнопрстуфхцчшщъыьэюяёіїєґђјљњћџѓќўѕ"),
+)
 _MOST_BYTES = 200_000_000  # of text that is looked at
 
 
@@ -118,15 +132,17 @@ def _encoding_of(content: bytes) -> str:
 
 
 def _code_page(content: bytes) -> str:
-    """Guess a code page: Cyrillic by whole words beyond ASCII, else the one that puts the fewest signs into words."""
-    if re.search(rb"[\xc0-\xff]{4}", content):
-        return "cp1251"
+    """Guess a code page: the first of a language that writes the most of the letters beyond ASCII in the words."""
+    letters = {
+        code_page: Counter(_BESIDE_LETTERS.findall(content.decode(code_page, errors="replace")))
+        for code_page in dict(_ALPHABETS)
+    }
 
-    def signs_in_words(code_page: str) -> int:
-        letters = _BESIDE_LETTERS.findall(content.decode(code_page, errors="replace"))
-        return sum(not letter.isalpha() for letter in letters)
+    def strange_letters(candidate: tuple[str, str]) -> int:
+        code_page, alphabet = candidate
+        return sum(n for sign, n in letters[code_page].items() if not {sign, sign.lower()} & {*alphabet})
 
-    return min(("cp1252", "cp1250"), key=signs_in_words)  # of Western and Central Europe; where they are alike, Western
+    return min(_ALPHABETS, key=strange_letters)[0]
 
 
 def _layout_of(lines: list[str]) -> tuple[str, int | None]:

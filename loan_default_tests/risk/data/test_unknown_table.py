@@ -40,10 +40,22 @@ def test_signs_and_encodings_are_guessed(separator: str, encoding: str, tmp_path
         ("durée;prêt;l\u2019achat", "cp1252"),
         ("låneår;beløb;København", "cp1252"),
         ("Województwo;Płeć;śląskie", "cp1250"),
+        ("Dueño;vehículo;educación", "cp1252"),
+        ("situação;imóvel próprio;prestações", "cp1252"),
+        ("prodlení;žádost;předčasně", "cp1250"),
+        ("késedelem;bérlő;fűtés", "cp1250"),
+        ("plătit;locuinţă;întârziere", "cp1250"),
+        ("zadlužitev;življenje;plačano", "cp1250"),
+        ("gecikmiş;boşanmış;EĞİTİM", "cp1254"),
+        ("grąžinta;vėluoja;būstas", "cp1257"),
+        ("atmaksāts;kavējums;īpašums", "cp1257"),
+        ("prodlení;žádost;šance", "iso8859-2"),
+        ("καθυστέρηση;ενοίκιο;ΙΔΙΟΚΤΗΤΗΣ", "cp1253"),
         ("сумма;срок;статус", "cp1251"),
+        ("сплачено;житло;їжа", "cp1251"),
     ],
 )
-def test_a_code_page_is_guessed_by_the_signs_within_words(text: str, encoding: str, tmp_path: Path) -> None:
+def test_a_code_page_is_guessed_by_the_letters_of_a_language(text: str, encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(f"{text}\n1;2;3\n".encode(encoding))
     table = read_unknown_table(path)
