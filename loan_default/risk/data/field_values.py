@@ -32,12 +32,13 @@ from loan_default.risk.data.parsing import (
     why_no_month,
     why_no_number,
 )
-from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, RowRule
+from loan_default.risk.data.rejections import FAULTY, RAW, RAW_SNAPSHOT, UNSEEN, RowRule
 from loan_default.risk.expressions import Expression
 from loan_default.risk.loan_order import term_months
 from loan_default.risk.month_texts import MONTH_CODES, coded_month_number, month_number, months_after_number
 
 _LOST = "[\\x00\ufffd]"  # a nought, and what stands for bytes that are not of the file's encoding
+_NO_LETTERS = f"[\ufffd{''.join(UNSEEN)}]"
 
 _COMPUTED = "computed:"  # prefix of the columns that hold what is derived, until it is there where the file has nothing
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
@@ -370,9 +371,15 @@ def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract, sour
 
 
 def _letters_rule(field: LoanField, dtype: pl.DataType, remedy: str) -> RowRule:
-    """Reject a row in which letters of the field were lost: two ids would become one."""
-    lost = as_text(_raw(field), dtype).str.contains(_LOST)
-    return RowRule(field.name, f"{field.name}: unreadable text", lost, f"holds bytes that are no letters; {remedy}")
+    """Reject a row in which letters of the field were lost: two ids would become one; one by signs unseen, two."""
+    text = as_text(_raw(field), dtype)
+    lost, unseen = (
+        f"holds bytes that are no letters; {remedy}",
+        "holds a sign that nobody sees; take it out of the file",
+    )
+    why = pl.when(text.str.contains(_LOST)).then(pl.lit(lost)).otherwise(pl.lit(unseen))
+    broken = text.str.contains(_NO_LETTERS if field.role == "id" else _LOST)
+    return RowRule(field.name, f"{field.name}: unreadable text", broken, why)
 
 
 def _figures_rule(field: LoanField) -> RowRule:

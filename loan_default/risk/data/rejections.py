@@ -22,7 +22,7 @@ RAW = "raw:"  # prefix of the columns that hold what the file says of a field
 RAW_SNAPSHOT = f"{RAW}:snapshot"  # what it says of when it was taken
 _MADE_BY_EXCEL = f"^([0-9]{{1,2}})-({'|'.join(MONTHS)})$"
 # A nought, marks of byte order and direction, and what has no width, as Python spells them.
-_UNSEEN = {
+UNSEEN = {
     sign: ascii(sign)[1:-1]
     for sign in "\x00\xad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
 }
@@ -107,7 +107,7 @@ def rejection_lines(
 
 def _in_a_line() -> pl.Expr:
     """Return the value as a sentence repeats it: without line breaks, what nobody sees spelt out, not at any length."""
-    value = pl.col("value").str.replace_many(_UNSEEN).str.replace_all(r"[\x00-\x1f]+", " ")
+    value = pl.col("value").str.replace_many(UNSEEN).str.replace_all(r"[\x00-\x1f]+", " ")
     is_long = value.str.len_chars() > _VALUE_CHARS
     return pl.when(is_long).then(value.str.head(_VALUE_CHARS) + "…").otherwise(value)
 

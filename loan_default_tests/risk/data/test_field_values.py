@@ -206,6 +206,16 @@ def test_a_column_is_read_by_its_name_whatever_signs_it_has(clean: Clean, tmp_pa
     assert result.loans["tax"].to_list() == [1, 2]
 
 
+def test_an_id_with_a_sign_that_nobody_sees_is_rejected(clean: Clean, tmp_path: Path) -> None:
+    path = tmp_path / "loans.csv"  # as of two files of UTF-8 with a mark, put one behind the other
+    path.write_text("id,income,status\nL1,1,bad\n\ufeffL2,2,good\nL\u200b1,3,good\nL3,4,good\n", encoding="utf-8")
+    result = clean(path, by=make_contract(time="none", outcomes="final"))
+    assert result.loans["id"].to_list() == ["L1", "L3"]
+    assert result.rejected["reason"].to_list() == [
+        f"id '{value}' holds a sign that nobody sees; take it out of the file" for value in (r"\ufeffL2", r"L\u200b1")
+    ]
+
+
 def test_two_ids_of_another_encoding_never_become_one(clean: Clean, tmp_path: Path) -> None:
     path = tmp_path / "loans.csv"
     path.write_bytes("id,income,status\nLé,1,bad\nLè,2,good\nL\0,3,good\nL,4,good\n".encode("latin-1"))
