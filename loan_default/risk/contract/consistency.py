@@ -255,8 +255,8 @@ def _group_problems(contract: Contract) -> Iterator[Problem]:
                 ("opinion", "derived", "role"),
             )
     for group, sentence in contract.groups.items():
-        if group not in members:
-            problem = f"groups: {group} is the group of no feature; those are {', '.join(members)}"
+        if members and group not in members:  # where there is no feature, that is told
+            problem = f"groups: {group} is the group of no feature; delete it, or write one of {', '.join(members)}"
             yield Problem(problem, ("groups", group), ("group", "name", "role"))
         if sentence_problem(sentence, set()):
             problem = f"groups: the sentence of {group} tells of the whole group, so it can hold no {{value}}"

@@ -61,7 +61,9 @@ OF_FILE = {  # the last lines of a contract: its mistakes
         "12: term: months: B of job is not said; add it",
         "12: term: months: C is no level of job; those are A, B",
     ],
-    "groups: {debts: All debts.}": ["12: groups: debts is the group of no feature; those are term, amount, job"],
+    "groups: {debts: All debts.}": [
+        "12: groups: debts is the group of no feature; delete it, or write one of term, amount, job"
+    ],
     "not_loans: ['(Total']": [
         "12: not_loans: (Total is no pattern: missing ), unterminated subpattern at position 0; write \\( for a bracket "
         "that is meant as such, and so on"
