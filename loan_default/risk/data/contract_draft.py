@@ -31,18 +31,26 @@ _ID = _words("id key number nr no loan_?id account reference")
 _TIME = _words("issued? orig origination date month granted disbursed disbursement opened")
 _OUTCOME = _words(
     "default defaulted bad good status target class outcome label y charged_?off delinquent repaid paid_?off "
-    "credit_?risk severe serious ausfall situacao situacion inadimplente moroso incumplimiento defaut statut"
+    "credit_?risk severe serious ausfall situacao situacion inadimplente moroso incumplimiento defaut statut stato "
+    "durum stav allapot stare"
 )
 _GOOD_NAMES = _words("good repaid paid_?off fully_?paid credit_?risk")
 _BAD_LEVELS = re.compile(
     r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq|"
-    r"ausfall|ausgefallen|inadimpl|moros|incumpl|impag|défaut|défaill|insolv",
+    r"ausfall|ausgefallen|inadimpl|moros|incumpl|impag|défaut|défaill|insolv|sofferenz|insolut|inkasso|wanbetal|mislighold|"
+    r"takip|temerrüt|ödenme|batık|nesplac|prodlen|vymáh|niespłac|windykac|przetermin|késedel|felmond|restan",
     re.I,
 )
 _GOOD_LEVELS = re.compile(
-    r"paid|repaid|good|closed|no[n]?[ -]?default|performing|ok|getilgt|bezahlt|liquidad|quitad|pagad|rembours", re.I
+    r"paid|repaid|good|closed|no[n]?[ -]?default|performing|ok|getilgt|bezahlt|liquidad|quitad|pagad|rembours|estint|"
+    r"afgelost|betald|betalt|kapan|öden|splacen|spłacon|fizetve|lezár|achitat",
+    re.I,
 )
-_OPEN_LEVELS = re.compile(r"current|late|grace|issued|open|active|arrear|pending|in process", re.I)
+_OPEN_LEVELS = re.compile(
+    r"current|late|grace|issued|open|active|arrear|pending|in process|laufend|in corso|lopend|löpande|açık|"
+    r"devam|aktiv|aktywn",
+    re.I,
+)
 _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
     r"(principal|interest|fees?|amount|amt|emis?|instal+ments?)_paid(_|$)|paid_(principal|interest|fees?|amount|amt)|"
@@ -54,7 +62,9 @@ _PROTECTED = _words(
     "geschlecht alter familienstand nationalitat staatsangehorigkeit geburtsdatum "
     "sexe etat_civil nationalite naissance date_naissance sexo edad estado_civil nacionalidad nacimiento "
     "idade nascimento nacionalidade raca sesso nascita stato_civile geslacht leeftijd geboortedatum plec wiek "
-    "urodzenia data_urodzenia stan_cywilny obywatelstwo"
+    "urodzenia data_urodzenia stan_cywilny obywatelstwo cinsiyet yas medeni dogum uyruk "
+    "pohlavi vek rodinny_stav narozeni neme eletkor csaladi_allapot szuletes szuletesi varsta stare_civila nasterii "
+    "kon kjonn alder civilstand fodelsedatum"
 )
 _OPINIONS = _words("grade sub_?grade rate interest score rating apr roi")
 _BUREAUS = _words("bureau fico cibil schufa experian equifax transunion crif vantage")  # whose scores no lender makes
@@ -63,7 +73,8 @@ _MONEY = _words(
     "amount amnt amt loan income inc salary balance bal limit lim value due debt mortdue mortgage payment pymnt "
     "installment instalment price funded assets savings "
     "betrag kreditbetrag valor montante renda entrada monto importe ingresos montant revenu einkommen importo reddito "
-    "kwota rata dochod wydatki"
+    "kwota rata dochod wydatki tutar tutari gelir geliri borc limiti degeri taksit castka prijem dluh splatka osszeg "
+    "jovedelem tartozas suma venit belopp inkomst"
 )
 _LETTERS = str.maketrans(
     {"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "Æ": "Ae", "ı": "i"}
@@ -75,24 +86,43 @@ _CURRENCIES = {
     "euros": "€ EUR",
     "pounds": "£ GBP",
     "francs": "CHF",
-    "reais": "R$",
-    "rupees": "₹ Rs",
+    "reais": "R$ BRL",
+    "rupees": "₹ Rs Rs. INR",
     "yen": "¥ JP¥",
-    "złoty": "zł",
-    "korun": "Kč",
-    "forints": "Ft",
+    "złoty": "zł PLN",
+    "korun": "Kč CZK",
+    "forints": "Ft HUF",
+    "lira": "₺ TL TRY",
+    "lei": "lei RON",
+    "rubles": "₽ руб руб. RUB",
+    "hryvnias": "₴ грн грн. UAH",
+    "leva": "лв лв. BGN",
+    "shillings": "KSh KES",
+    "naira": "₦ NGN",
+    "rand": "ZAR",
+    "rupiah": "Rp IDR",
+    "ringgit": "RM MYR",
 }
-_INCOME = _words("income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito dochod")
+_INCOME = _words(
+    "income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito dochod "
+    "gelir geliri prijem jovedelem venit inkomst"
+)
 _PERCENT = _words("rate percent pct util utili[sz]ation ratio dti apr roi ltv debtinc share interest")
 _RATE = _words("rate apr roi interest")
 _COUNTS = _words("number num nr count counts")
 _EVENTS = _words("enquiry enquiries inquiry inquiries inq delinquencies times")
 _DAYS_LONG = _words("days?")
 _MONTHS = _words("months? mths? mos? term duration clage tenor tenure period")
-_TERMS = re.compile(r"(loan_)?(term|tenor|tenure|duration)(_(in_)?(months?|mths?|mos?))?")
+_TERMS = re.compile(
+    r"((loan_)?(term|tenor|tenure|duration)|laufzeit|plazo|prazo|duree|durata|looptijd|okres|vade|futamido|splatnost|termen)"
+    r"(_(in_)?(months?|mths?|mos?|monaten?|meses|mois|mesi|maanden|miesiace|miesiacach|ay|honap|mesice|mesicu|luni))?"
+)
 _LONGEST_TERM = 480  # months
-_YEARS = _words("years? yrs? age yoj length")
-_MONTHLY = _words("monthly month pm monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks")
+_YEARS = _words("years? yrs? age yoj length jahren? anos annees? anni jaren lata lat roky yil")
+_MONTHLY = _words(
+    "monthly month pm monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks "
+    "aylik mesicni havi lunar manadlig"
+)
 _CODES = _words("code zip zipcode zip_code postcode postal naics sic branch")
 _DATES = _words("date day dt")
 # Words of which names are glued together, as in loanamount and birthdate.

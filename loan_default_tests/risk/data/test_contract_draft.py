@@ -109,6 +109,8 @@ def test_kinds_units_and_scales_are_guessed(contract: Contract) -> None:
         ("R$ ", "reais"),
         ("€", "euros"),
         ("Rs. ", "rupees"),
+        ("TL ", "lira"),
+        ("руб. ", "rubles"),
         ("", "units of money"),
         ("kr ", "units of money"),
     ],
@@ -219,13 +221,14 @@ def test_words_beside_numbers_are_read_as_missing_and_other_tongues_are_known(tm
         "Einkommen": incomes,
         "Beschäftigung": ["Beamter", "Rentner"] * (ROWS // 2),
         "Geschlecht": ["m", "w"] * (ROWS // 2),
+        "Cinsiyet": ["Kadın", "Erkek"] * (ROWS // 2),
     }
     fields = load_draft(
         drafted(loans().with_columns(pl.Series(*column) for column in columns.items())), tmp_path
     ).by_name
     assert fields["einkommen"].words == {"k.A.": None}
     assert fields["beschaftigung"].description == "Beschäftigung."
-    assert fields["geschlecht"].role == "protected"
+    assert {fields[name].role for name in ("geschlecht", "cinsiyet")} == {"protected"}
 
 
 def test_where_loans_still_run_outcomes_count_after_their_terms(contract: Contract) -> None:
@@ -246,7 +249,8 @@ def test_loans_that_still_run_have_a_term_to_decide_on_where_no_column_is_one(tm
 
 
 @pytest.mark.parametrize(
-    ("column", "is_term"), [("Tenure", True), ("loan_duration_months", True), ("customer_tenure", False)]
+    ("column", "is_term"),
+    [("Tenure", True), ("loan_duration_months", True), ("Vade (ay)", True), ("customer_tenure", False)],
 )
 def test_a_term_is_known_by_its_other_names(column: str, is_term: bool, tmp_path: Path) -> None:
     table = RUNNING.drop("term").with_columns(pl.Series(column, ["12", "24", "24", "36"] * (ROWS // 4)))
@@ -280,6 +284,16 @@ def test_a_table_without_an_outcome_says_so() -> None:
             "Situação",
             ["Liquidado", "Liquidado", "Liquidado", "Inadimplente"],
             StatusGuess("Situação", ("Inadimplente",), ("Liquidado",), (), is_sure=True),
+        ),
+        (
+            "Durum",
+            ["Kapandı", "Kapandı", "Kapandı", "Takipte", "Takipte", "Açık"],
+            StatusGuess("Durum", ("Takipte",), ("Kapandı",), ("Açık",), is_sure=True),
+        ),
+        (
+            "stav",
+            ["splaceno", "splaceno", "splaceno", "nesplaceno", "nesplaceno", "aktivní"],
+            StatusGuess("stav", ("nesplaceno",), ("splaceno",), ("aktivní",), is_sure=True),
         ),
         (
             "status",
