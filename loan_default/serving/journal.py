@@ -19,14 +19,15 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
-from zlib import crc32
+
+from google_crc32c import value as crc32c
 
 log = logging.getLogger(__name__)
 
 Fsync = Literal["never", "second", "decision"]
 
 _SUFFIX = ".journal"
-_HEAD = struct.Struct("<II")  # bytes of the payload, and their CRC-32
+_HEAD = struct.Struct("<II")  # bytes of the payload, and their CRC-32C
 # Frames gather before they are written together. With a turn's pause and the time between syncs that makes a second.
 _GATHER_SECONDS, _TURN_SECONDS, _SYNC_SECONDS = 0.05, 0.25, 0.7
 _BLOCK_BYTES = 4_096
@@ -68,7 +69,7 @@ class _Segment:
         size = os.fstat(self._descriptor).st_size
         preambles = {preamble for frame in frames for preamble in frame.preambles} - self._preambles
         payloads = [*preambles, *(frame.payload for frame in frames)]
-        parts = [part for payload in payloads for part in (_HEAD.pack(len(payload), crc32(payload)), payload)]
+        parts = [part for payload in payloads for part in (_HEAD.pack(len(payload), crc32c(payload)), payload)]
         content = memoryview(b"".join(parts))
         try:
             while content:
@@ -307,7 +308,7 @@ class Frames:
             head = self._file.read(_HEAD.size)
             length, checksum = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
             payload = self._file.read(length) if 0 < length <= size - end - _HEAD.size else b""
-            if not payload or crc32(payload) != checksum:  # blocks that were never written are zeros, and so is 0's CRC
+            if not payload or crc32c(payload) != checksum:  # blocks that were never written are zeros
                 self.torn = size - end
                 return
             end += _HEAD.size + length
