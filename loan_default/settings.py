@@ -204,6 +204,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if chosen is None:
         raise BadInput(f"LOAN_DEFAULT_ENV is {name!r}; it must be one of {', '.join(environments)}.")
     home = Path(variables.get(HOME) or DEFAULT_HOME)
+    web_port = _port(variables, WEB_PORT, Settings.web_port)
     contract, hosting = _path(variables, CONTRACT), read_hosting(variables)
     for kind in (API_TOKENS, ADMIN_TOKENS):
         _tokens(kind, variables.get(kind, ""))
@@ -217,10 +218,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         tracking_uri=_tracking_uri(variables),
         mlflow_ui=variables.get(MLFLOW_UI) or Settings.mlflow_ui,
         dagster_ui=(variables.get(DAGSTER_UI) or Settings.dagster_ui).rstrip("/"),
-        web_url=(variables.get("LOAN_DEFAULT_WEB_URL") or Settings.web_url).rstrip("/"),
+        web_url=(variables.get("LOAN_DEFAULT_WEB_URL") or f"http://127.0.0.1:{web_port}").rstrip("/"),
         code_location=variables.get(CODE_LOCATION) or Settings.code_location,
         serving_url=(variables.get("LOAN_DEFAULT_SERVING_URL") or Settings.serving_url).rstrip("/"),
-        web_port=_port(variables, WEB_PORT, Settings.web_port),
+        web_port=web_port,
         notice_template=_path(variables, NOTICE_TEMPLATE),
         web_user_header=variables.get(WEB_USER_HEADER, ""),
         web_proxies=_list(variables, WEB_PROXIES) or Settings.web_proxies,

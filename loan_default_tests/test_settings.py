@@ -180,6 +180,10 @@ def test_policy_and_search_space_are_found_beside_the_contract(tmp_path: Path) -
     assert load_settings(variables | {"LOAN_DEFAULT_POLICY": "p.yaml"}).policy == Path("p.yaml")
 
 
+def test_links_lead_to_the_port_of_the_pages() -> None:
+    assert load_settings({"LOAN_DEFAULT_WEB_PORT": "7502"}).web_url == "http://127.0.0.1:7502"
+
+
 def test_empty_variables_count_as_unset() -> None:
     names = (
         "SENSORS",

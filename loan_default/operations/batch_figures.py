@@ -21,6 +21,10 @@ SCORE = "score"  # the kind of the line that stands for the score among the fiel
 _TABLE = ".parquet"
 
 
+class NotScored(BadInput):
+    """A batch that has not been scored."""
+
+
 @dataclass(frozen=True)
 class BatchFigures:
     """A batch that was scored.
@@ -84,7 +88,8 @@ class BatchList:
         """Return a batch by its name.
 
         Raises:
-            BadInput: there is none, or its record cannot be read.
+            NotScored: there is none of that name.
+            BadInput: its predictions are gone, or its record cannot be read.
         """
         for figures in self.batches:
             if figures.batch == batch:
@@ -94,7 +99,7 @@ class BatchList:
         for damage in self.damages:
             if damage.name == batch:
                 raise damage
-        raise BadInput(f"No batch {batch} has been scored; run loan-default score FILE first.")
+        raise NotScored(f"No batch {batch} has been scored; run loan-default score FILE first.")
 
 
 def predictions_gone(batch: str) -> BadInput:

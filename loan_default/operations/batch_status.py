@@ -13,7 +13,7 @@ from typing import Any, Literal
 from loan_default.adapters import file_listing, inbox, prediction_history, storage
 from loan_default.adapters.layout import BatchRecord, StorageLayout, batch_name
 from loan_default.operations.batch_figures import BatchFigures, BatchList
-from loan_default.operations.runs import BatchFailure, BatchRuns
+from loan_default.operations.runs import BatchFailure, BatchRuns, read_batch_runs, runs_under_way
 from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
@@ -91,6 +91,19 @@ def read_batches(
         *(BatchStatus(name, "refused", reasons=(reason,)) for name, reason in scan.refused.items()),
         *(BatchStatus(batch, "waiting") for batch in waiting),
     )
+
+
+def explain_not_scored(settings: Settings, batch: str) -> str | None:
+    """Say why a batch that was delivered has not been scored: a run is under way, or failed, or it waits."""
+    for run in runs_under_way(settings):
+        if run.batch == batch:
+            return f"Batch {batch} is being scored (run {run.run_id[:8]}, {run.status}); look again in a while."
+    for each in read_batches(settings, read_batch_runs(settings), list_deliveries(settings.layout), damages=[]):
+        if each.batch == batch and each.state == "failed":
+            return f"Batch {batch} could not be scored: {' '.join(each.reasons)}"
+        if each.batch == batch and each.state == "waiting":
+            return f"Batch {batch} waits to be scored: by the daemon, or by loan-default score-again {batch}."
+    return None
 
 
 def comparisons(layout: StorageLayout) -> dict[str, bool]:

@@ -123,7 +123,7 @@ def advise_on_drift(status: Status) -> Iterator[Diagnosis]:
         )
         remedy = f"Look at the batch; {retraining}"
         yield Diagnosis("drift", "note", f"The newest batch, {newest.batch}, has drifted.", remedy)
-    if status.waiting:
-        names = "batch waits" if len(status.waiting) == 1 else "batches wait"
+    if waiting := len(status.waiting) - len(status.in_progress):
+        names = "batch waits" if waiting == 1 else "batches wait"
         remedy = "The daemon scores them; without it run loan-default score FILE."
-        yield Diagnosis("batches", "note", f"{len(status.waiting):,} {names} to be scored.", remedy)
+        yield Diagnosis("batches", "note", f"{waiting:,} {names} to be scored.", remedy)

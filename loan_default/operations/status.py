@@ -72,6 +72,12 @@ class Status:
     damages: tuple[DamagedRecord, ...] = ()
 
     @property
+    def in_progress(self) -> tuple[str, ...]:
+        """Return those of the waiting batches of which a run is under way."""
+        batches = {run.batch for run in self.runs}
+        return tuple(batch for batch in self.waiting if batch in batches)
+
+    @property
     def empty(self) -> bool:
         """Tell whether nothing was trained and nothing was delivered yet."""
         return not (any(version.version for version in self.versions) or self.batches or self.waiting or self.runs)

@@ -3,10 +3,14 @@
 from pathlib import Path
 from threading import Event
 
+import dagster as dg
 import pytest
 
 from loan_default.adapters import storage
+from loan_default.defs.instance import open_instance
+from loan_default.defs.run_tags import PARTITION_TAG
 from loan_default.operations import status
+from loan_default.operations.batch_status import explain_not_scored
 from loan_default.operations.batches import score
 from loan_default.operations.runs import BatchRuns, JobFailed, run_job
 from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus, read_status
@@ -72,6 +76,17 @@ def test_each_batch_is_shown_with_what_came_of_it(home: Settings, tmp_path: Path
     assert previous == VersionStatus("previous")
     assert staging.version == 1
     assert not now.empty
+
+    assert explain_not_scored(home, "2014-08") == f"Batch 2014-08 could not be scored: {failure.reasons[0]}"
+    assert (explain_not_scored(home, "2014-09") or "").startswith("Batch 2014-09 waits to be scored")
+    assert explain_not_scored(home, "2013-01") is None
+    tags = {PARTITION_TAG: "2014-09"}
+    run = dg.DagsterRun(job_name="batch_prediction_job", status=dg.DagsterRunStatus.STARTED, tags=tags)
+    with open_instance(home) as instance:
+        instance.add_run(run)
+    sentence = f"Batch 2014-09 is being scored (run {run.run_id[:8]}, started); look again in a while."
+    assert explain_not_scored(home, "2014-09") == sentence
+    assert read_status(home).in_progress == ("2014-09",)
 
 
 @pytest.mark.integration

@@ -16,7 +16,7 @@ def test_a_share_is_written_in_one_form_by_code_and_docs() -> None:
     assert (percent(0.1523), percent(0.5, 0), percent(12.5), percent(None)) == ("15.2%", "50%", "1,250.0%", "–")
     assert percent(-0.0004) == "0.0%"
     package = Path(loan_default.__file__).parent
-    texts = [package.parent / "README.md", *package.rglob("*.py"), *package.rglob("*.html")]
+    texts = [package.parent / "README.md", *package.rglob("*.py"), *package.rglob("*.html"), *package.rglob("*.yaml")]
     texts += [page for folder in ("docs", "examples") for page in (package.parent / folder).rglob("*.md")]
     parted = re.compile(r"\d[ \N{NO-BREAK SPACE}]%(?![\w}])")
     assert [path.name for path in texts if parted.search(path.read_text(encoding="utf-8"))] == []

@@ -28,7 +28,7 @@ _OWN_NUMBER = {  # the field by which loans are known where a contract describes
     "name": LOAN_ID,
     "kind": "text",
     "role": "id",
-    "description": "The file and the row of the loan, as its file has no number of it.",
+    "description": "Number of the loan; its file and row where the file has no numbers.",
 }
 
 

@@ -20,7 +20,8 @@ from loan_default.operations.batch_detail import (
     read_batch_detail,
     read_rejected_rows,
 )
-from loan_default.operations.batch_figures import BatchArchive, BatchFigures, BatchList
+from loan_default.operations.batch_figures import BatchArchive, BatchFigures, BatchList, NotScored
+from loan_default.operations.batch_status import explain_not_scored
 from loan_default.operations.book import read_contract, read_policy
 from loan_default.operations.evidently import PageDrawer
 from loan_default.risk.model.scorer import DECISIONS
@@ -241,7 +242,11 @@ def show_batch(request: Request) -> Response:
     settings = settings_of(request)
     archive: BatchArchive = request.app.state.batches
     listed = archive.read()
-    batch = listed.find(request.path_params["batch"])
+    name = request.path_params["batch"]
+    try:
+        batch = listed.find(name)
+    except NotScored as error:
+        raise NotScored(explain_not_scored(settings, name) or str(error)) from error
     damages = [damage for damage in listed.damages if damage.name == batch.batch]
     detail, contract = read_batch_detail(settings, batch, damages), contract_of(request)
     with_values = person_of(request).may(_APPLICANT_ROLE)
