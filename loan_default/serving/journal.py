@@ -30,7 +30,6 @@ _SUFFIX = ".journal"
 _HEAD = struct.Struct("<II")  # bytes of the payload, and their CRC-32C
 # Frames gather before they are written together. With a turn's pause and the time between syncs that makes a second.
 _GATHER_SECONDS, _TURN_SECONDS, _SYNC_SECONDS = 0.05, 0.25, 0.7
-_BLOCK_BYTES = 4_096
 _CAPACITY_BYTES = 64_000_000  # that may wait for a disk that refuses or hangs
 _CLOSE_SECONDS = 20.0  # a disk that hangs must not keep the process from stopping
 
@@ -84,11 +83,11 @@ class _Segment:
         self.rows += sum(frame.rows for frame in frames)
         self._preambles |= preambles
 
-    def probe(self) -> None:
-        """See whether the disk takes a block again, of which nothing stays."""
+    def probe(self, count: int) -> None:
+        """See whether the disk takes so many bytes, of which nothing stays."""
         size = os.fstat(self._descriptor).st_size
         try:
-            if os.write(self._descriptor, bytes(_BLOCK_BYTES)) < _BLOCK_BYTES:
+            if os.write(self._descriptor, bytes(count)) < count:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.ftruncate(self._descriptor, size)
@@ -126,6 +125,7 @@ class Journal:
         self._segment: _Segment | None = None
         self._waiting: list[Frame] = []
         self._waiting_bytes, self._synced_at, self._unsynced = 0, 0.0, False
+        self._refused_bytes = 0  # of the frames that the disk refused last
         self._exchange, self._stop = threading.Lock(), threading.Event()
         self._due, self._urgent = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -182,11 +182,11 @@ class Journal:
             frames = [*self._waiting]
         try:
             self._write(frames)
-            if self.trouble is not None:  # and nothing waits that would find out whether it is over
-                self._open_segment().probe()
-                self.trouble = None
             if self._unsynced and time.monotonic() - self._synced_at >= _SYNC_SECONDS:
                 self._sync()
+            if self.trouble is not None and not self._unsynced:  # nothing waits that would find out whether it is over
+                self._open_segment().probe(self._refused_bytes)
+                self.trouble = None
         except OSError as error:
             self._refuse(frames, error)
         if (segment := self._segment) is None:
@@ -231,6 +231,8 @@ class Journal:
         if self.trouble is None:
             log.warning("%s; scored rows wait, and are dropped when no more can. Make it writable.", trouble)
         self.trouble = trouble
+        if frames:
+            self._refused_bytes = sum(len(frame.payload) for frame in frames)
         awaited = [frame for frame in frames if frame.synced is not None]
         if awaited:
             self._forget(awaited)

@@ -156,16 +156,16 @@ def test_by_default_it_is_synced_within_a_second(new_journal: NewJournal, monkey
 
 
 class FullDisk:
-    """A disk that has room for a part of what is written, until there is more."""
+    """A disk that takes a part of what is written, until it has room, or writes of at most `room` bytes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.is_full, self._write = True, os.write
+        self.is_full, self.room, self._write = True, 0, os.write
         monkeypatch.setattr(os, "write", self.write)
 
     def write(self, descriptor: int, content: Any) -> int:
-        if not self.is_full:
+        if not self.is_full or len(content) <= self.room:
             return self._write(descriptor, content)
-        if len(content) > 3:
+        if not self.room and len(content) > 3:
             return self._write(descriptor, bytes(content[:3]))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -210,10 +210,11 @@ def test_a_disk_that_has_room_again_is_in_no_trouble_although_nothing_waits(
     new_journal: NewJournal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     writer, disk = new_journal("decision"), FullDisk(monkeypatch)
+    disk.room = 5_000
     troubles: list[str | None] = []
-    writer.append(frame("a", synced=troubles.append))
+    writer.append(frame("a" * 6_000, synced=troubles.append))
     assert within(10, lambda: bool(troubles))
-    time.sleep(0.3)  # in which it is tried again
+    time.sleep(0.4)  # in which it is tried again, with as many bytes
     assert writer.trouble == troubles[0]
     disk.is_full = False
     assert within(10, lambda: writer.trouble is None)
