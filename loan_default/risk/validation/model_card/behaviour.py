@@ -13,7 +13,7 @@ from loan_default.risk.text import percent, plural
 from loan_default.risk.validation.examination.repeated_fields import CORRELATED_FROM, repeated_sets
 from loan_default.risk.validation.examination.sensitivity import Response
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, named, points
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, level_of, named, points
 
 _FIRST, _PAIRS_SHOWN, _BLANKED_SHOWN, _SHIFTS_SHOWN = 5, 15, 10, 10
 
@@ -29,8 +29,8 @@ def fields(inputs: ModelCardInputs) -> Iterator[str]:
         f"{percent(sum(importance.get(name, 0.0) for name in first))} of the importance ({words.importance}). "
         + _directions(inputs.scorer.contract, monotone=words.monotone)
     )
-    missing = inputs.cleaning["missing_fields"]
-    rows = [_field_row(field, importance.get(field.name), field.name in missing) for field in chosen]
+    missing, contract = inputs.cleaning["missing_fields"], inputs.scorer.contract
+    rows = [_field_row(contract, field, importance.get(field.name), field.name in missing) for field in chosen]
     yield markdown_table(["Field", "Importance", "What it is", "Allowed", "PD with it", "Group of reasons"], rows)
     if inputs.opinions:
         yield (
@@ -51,11 +51,13 @@ def _directions(contract: Contract, *, monotone: bool) -> str:
     return "That PD rises or falls with a field is expected; this kind of model is not bound to it."
 
 
-def _field_row(field: LoanField, importance: float | None, missing: bool) -> tuple[object, ...]:
+def _field_row(contract: Contract, field: LoanField, importance: float | None, missing: bool) -> tuple[object, ...]:
     derived = f" Where it is not given, `{' '.join(field.derived.split())}`." if field.derived else ""
     what = field.description + derived + (" **Not in the files.**" if missing else "")
+    levels = ", ".join(level_of(contract, field.name, level) for level in field.levels)
+    allowed = f"one of {levels}" if field.labels else field.allowed
     direction = {"rising": "rises", "falling": "falls", None: None}[field.risk]
-    return f"`{field.name}`", percent(importance), what, field.allowed, direction, field.group
+    return f"`{field.name}`", percent(importance), what, allowed, direction, field.group
 
 
 def repetition(inputs: ModelCardInputs) -> Iterator[str]:
@@ -156,7 +158,9 @@ def _barred(barred: int, blanked: Sequence[BlankedField]) -> str:
         return "Nobody is approved as they are, so approvals can only rise."
     if not barred:
         return "Whichever of them is left out, some are still approved."
-    return f"For {barred:,} of these {len(blanked):,} fields nobody is approved who lacks it."
+    if barred == len(blanked):
+        return "Nobody is approved who lacks any one of them."
+    return f"Of these {len(blanked):,} fields there are {barred:,} without which nobody is approved."
 
 
 def shifts(inputs: ModelCardInputs) -> Iterator[str]:

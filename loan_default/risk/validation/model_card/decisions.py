@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from loan_default.risk.contract.book import Contract
@@ -14,7 +15,7 @@ from loan_default.risk.text import percent, shorten_names
 from loan_default.risk.validation.examination.fairness import PeopleGroup
 from loan_default.risk.validation.examination.reason_audit import JITTER, LEAST_VALUES, ReasonAudit
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, named
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, NOT_STATED, bullets, level_of, named
 
 _RISK = "raise this applicant's risk most (exact SHAP values, before calibration)"
 _VALUE = (
@@ -164,7 +165,8 @@ def _fairness(inputs: ModelCardInputs, protected: str) -> Iterator[str]:
     if inputs.examination is None or not inputs.examination.fairness:
         yield NOT_MEASURED
         return
-    groups = inputs.examination.fairness
+    contract = inputs.scorer.contract
+    groups = [replace(g, level=level_of(contract, g.field, g.level)) for g in inputs.examination.fairness]
     large = [group for group in groups if group.approved]
     yield "On the test window, by level or by fifths of a number or a month, with 95% intervals:"
     rows = [

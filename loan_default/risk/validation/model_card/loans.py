@@ -13,7 +13,7 @@ from loan_default.risk.markdown import markdown_table
 from loan_default.risk.text import percent, plural
 from loan_default.risk.validation.examination.data_quality import FieldQuality
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, named
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, level_of, named
 
 _PROBLEMS_SHOWN, _YEARS_SHOWN = 10, 12
 _MOSTLY_ZERO, _UNEVEN = 0.5, 0.5
@@ -137,8 +137,9 @@ def quality(inputs: ModelCardInputs) -> Iterator[str]:
     by = f", in all and by the {period} (those of {LEAST_ROWS} loans or more{newest})" if years else ""
     full, fields = len(measured) - len(lacking), plural(len(measured), "field")
     have = f"{full:,} have" if full > 1 else "1 has" if full else "none has"
+    have = f"Of {fields}, {have}" if lacking or full == 1 else f"All {fields} have"
     yield (
-        f"Of {fields}, {have} a value in every kept loan, whatever its outcome."
+        f"{have} a value in every kept loan, whatever its outcome."
         + (f" The {'others' if full else 'fields'}, by the share of loans that lack them{by}:" if lacking else "")
     )
     if lacking:
@@ -174,7 +175,7 @@ def coverage(inputs: ModelCardInputs) -> Iterator[str]:
     if covered is None:
         yield NOT_MEASURED
         return
-    least = inputs.policy.promotion.recent_share_at_least
+    least, contract = inputs.policy.promotion.recent_share_at_least, inputs.scorer.contract
     if covered.empty:
         yield f"No loan has a value of {named(covered.empty)}."
     if not covered.levels:
@@ -185,7 +186,7 @@ def coverage(inputs: ModelCardInputs) -> Iterator[str]:
         f"levels of {percent(least)} or more of them:"
     )
     rows = [
-        (f"`{level.field}`", level.level, percent(level.recent_share), level.test_rows)
+        (f"`{level.field}`", level_of(contract, level.field, level.level), percent(level.recent_share), level.test_rows)
         for level in covered.levels
         if level.recent_share >= least
     ]

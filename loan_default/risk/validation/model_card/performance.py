@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.estimates import Estimate
 from loan_default.risk.evaluation import LEAST_ROWS, Segment
 from loan_default.risk.markdown import EMPTY_CELL, markdown_table
@@ -23,7 +24,7 @@ from loan_default.risk.validation.alternatives import (
 )
 from loan_default.risk.validation.champion_challenger import QUARTER, VINTAGE
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
-from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, change, points
+from loan_default.risk.validation.model_card.wording import NOT_MEASURED, bullets, change, level_of, points
 
 _LEVELS_SHOWN = 15
 _BEYOND_TWO = 0.0455  # share of a standard normal
@@ -233,7 +234,7 @@ def _error_table(headings: Sequence[str], rows: Sequence[tuple[tuple[str, ...], 
 
 def segments(inputs: ModelCardInputs) -> Iterator[str]:
     """Show the version by vintage and segment, the worst first."""
-    evaluation = inputs.evaluation
+    evaluation, contract = inputs.evaluation, inputs.scorer.contract
     worst = evaluation.worst_segments
     yield (
         f"All on the test window, levels of {LEAST_ROWS} loans or more. The gap is mean PD less default rate in "
@@ -246,7 +247,9 @@ def segments(inputs: ModelCardInputs) -> Iterator[str]:
             "add to the log-odds of the PDs, with its 95% interval, and z counts it in standard errors. Were all PDs "
             f"right, chance alone would put about {_BEYOND_TWO * count:.1f} of these levels above 2 or below -2:"
         )
-        yield _error_table(["Field", "Level"], [((f"`{s.field}`", s.level), s) for s in worst])
+        yield _error_table(
+            ["Field", "Level"], [((f"`{s.field}`", level_of(contract, s.field, s.level)), s) for s in worst]
+        )
     by_field: dict[str, list[Segment]] = {}
     for segment in evaluation.segments:
         by_field.setdefault(segment.field, []).append(segment)
@@ -254,16 +257,25 @@ def segments(inputs: ModelCardInputs) -> Iterator[str]:
     vintages = by_field.pop(VINTAGE, [])
     if vintages:
         yield "By issue year:"
-        yield _segment_table("Issue year", vintages)
+        yield _segment_table("Issue year", vintages, contract)
     for field, levels in by_field.items():
         yield f"By `{field}`:"
-        yield _segment_table("Level", levels)
+        yield _segment_table("Level", levels, contract)
 
 
-def _segment_table(heading: str, levels: Sequence[Segment]) -> str:
+def _segment_table(heading: str, levels: Sequence[Segment], contract: Contract) -> str:
     largest = sorted(levels, key=lambda segment: -segment.rows)[:_LEVELS_SHOWN]
     rows = [
-        (s.level, s.rows, percent(s.default_rate), percent(s.mean_pd), points(s.gap), _z(s), s.auc, s.brier)
+        (
+            level_of(contract, s.field, s.level),
+            s.rows,
+            percent(s.default_rate),
+            percent(s.mean_pd),
+            points(s.gap),
+            _z(s),
+            s.auc,
+            s.brier,
+        )
         for s in levels
         if s in largest
     ]

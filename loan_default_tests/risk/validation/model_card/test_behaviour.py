@@ -25,6 +25,8 @@ def test_fields_are_all_told_most_important_first() -> None:
     dti = CONTRACT.by_name["dti"]
     assert rows[1][1:] == ["30.0%", dti.description, "0 to 100 percent", "rises", dti.group]
     assert "**Not in the files.**" in next(row for row in rows if row[0] == "`mort_acc`")[2]
+    allowed = {row[0]: row[3] for row in rows}
+    assert allowed["`verification_status`"].startswith("one of Not Verified, Source Verified (its source was verified)")
     (derived,) = (row for row in rows if row[0] == "`payment_to_income`")
     assert derived[2].endswith(" Where it is not given, `payment(loan_amnt, int_rate, term) / annual_inc`.")
     opinions = "The lender's own opinion, or derived from it: `int_rate`, `grade`, `sub_grade`, `payment_to_income`."

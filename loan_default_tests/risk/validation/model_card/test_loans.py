@@ -113,7 +113,7 @@ def test_what_fields_lack_is_shown_by_year_and_zeros_are_told() -> None:
 def test_fields_that_all_loans_have_are_followed_by_no_table() -> None:
     full = tuple(replace(field, missing_share=0.0, zero_share=0.0) for field in examined().quality)
     quality = section(model_card(card_inputs(examination=examined(quality=full))), "Quality of the data")
-    assert quality.strip() == "Of 2 fields, 2 have a value in every kept loan, whatever its outcome."
+    assert quality.strip() == "All 2 fields have a value in every kept loan, whatever its outcome."
 
 
 def test_segments_that_no_loan_has_are_named() -> None:
