@@ -158,8 +158,8 @@ _NO_GROUPS = (
 def _fairness(inputs: ModelCardInputs, protected: str) -> Iterator[str]:
     """Show what the version does to groups of people, and the widest gaps."""
     yield (
-        f"Protected by the contract: {protected}. What is protected is read of loan files for this part alone: no "
-        "model sees it, no reason names it, and no application is asked for it. Which other fields stand in for "
+        f"Protected by the contract: {protected}. It is read of loan files to measure such groups alone: "
+        "no model sees it, no reason names it, and no application is asked for it. Which other fields stand in for "
         "it was not measured."
     )
     if inputs.examination is None or not inputs.examination.fairness:
