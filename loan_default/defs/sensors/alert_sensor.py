@@ -22,7 +22,7 @@ from loan_default.defs.run_tags import PARTITION_TAG, REASON_TAG
 from loan_default.defs.sensors.ticks import MAX_NAMES, Result, explain_skips
 from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.monitoring.verdicts import with_current_verdict
-from loan_default.risk.text import shorten_sentences
+from loan_default.risk.text import plural, shorten_sentences
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -54,7 +54,7 @@ def evaluate(
     if not notifications.channels:
         reason = f"Nobody is told, as neither SLACK_WEBHOOK_URL nor ALERT_EMAILS is set: {text}"
         return dg.SensorResult(skip_reason=reason, cursor=cursor)
-    sent, errors = send(notifications.channels, f"loan-default: {len(lines)} news", lines)
+    sent, errors = send(notifications.channels, f"loan-default: {plural(len(lines), 'event')}", lines)
     for error in errors:
         context.log.warning(error)
     if not sent:
@@ -97,8 +97,11 @@ def _failures(instance: dg.DagsterInstance, names: BookNames, since: datetime) -
 
 
 def _requests(instance: dg.DagsterInstance, names: BookNames, since: datetime) -> Iterator[tuple[str, str]]:
-    """Yield retrainings, and servers that were seen to."""
-    for job, event in (("retraining_job", "A retraining began"), ("serving_job", "The scoring server is seen to")):
+    """Yield retrainings, and servers that are started or made to follow."""
+    for job, event in (
+        ("retraining_job", "A retraining began"),
+        ("serving_job", "The scoring server is started or reloaded"),
+    ):
         for record in reversed(names.runs(instance, job_name=job, created_after=since)):
             run = record.dagster_run
             if reason := run.tags.get(REASON_TAG):
@@ -107,7 +110,7 @@ def _requests(instance: dg.DagsterInstance, names: BookNames, since: datetime) -
 
 def _decisions(layout: StorageLayout, since: datetime, damages: list[DamagedRecord]) -> Iterator[tuple[str, str]]:
     for event, record in _records(layout.decisions, "history", since, damages):
-        decision = f"{record['verdict']} version {record['candidate']}, by {record['decided_by']}"
+        decision = f"Decision: {record['verdict']} version {record['candidate']}, by {record['decided_by']}"
         yield event, f"{decision}: {shorten_sentences(record['reasons'])}"
 
 

@@ -58,7 +58,7 @@ def test_people_are_told_once_of_all_that_happened(harness: Harness, monkeypatch
     assert len(lines) == 5
     for part in ("batch_prediction_job of batch 2018-10 failed (run ", "A retraining began: Batch a drifted", "server"):
         assert any(part in line for line in lines), part
-    assert "hold version 2, by policy: AUC is low." in lines
+    assert "Decision: hold version 2, by policy: AUC is low." in lines
     assert "Batch a drifted against version 1: score: PSI 1.3 is above 0.25." in lines
     assert tick() == "Nothing happened that people are told of."
 
