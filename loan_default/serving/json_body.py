@@ -92,18 +92,19 @@ class QuickDecoder:
         if len(forms_sent) != 1 or (parameters and (params or decoded.instances is msgspec.UNSET)):
             return None
         params = params or parameters
-        applications, known = forms_sent[0], 1
+        applications, names_with_values = forms_sent[0], 1
         output: Output = "full"
         if params and params.output is not msgspec.UNSET:
-            output, known = params.output, 3
+            output, names_with_values = params.output, 3
         if type(applications) is list:
             table = DecodedBody(self._form.__struct_fields__, [*map(astuple, applications)], output)
-            known += sum([len(row) - row.count(None) for row in table.rows])
+            names_with_values += sum([len(row) - row.count(None) for row in table.rows])
         elif tuple(applications.columns) == names:
-            table, known = DecodedBody(names, applications.data, output), known + 2 + applications.has_index
+            table = DecodedBody(names, applications.data, output)
+            names_with_values += 2 + applications.has_index
         else:
             return None
-        if body.count(b":") > known:  # so many names have values, of which none is null: no other stands there then
+        if body.count(b":") > names_with_values:  # else there are no others, as each stands before a colon
             refuse_repeated(body, count_names(_loaded(body)))
         return table
 
