@@ -22,6 +22,7 @@ Value = float | str
 Application = Mapping[str, Any]  # values by field; numbers in natural units
 _STEPS_AT_LEAST = 8  # between a value and nothing, or its double
 _LEAST_SHARE = 0.25  # of a value, below which nobody would take the offer for one
+_DECIMALS = 10  # of a value that is offered
 _EVERY = 2  # of two fields that change together, every second step is tried
 OFFERS_AT_MOST = 10  # of a request that asks for offers, as each is scored again with up to 1,000 changes
 CANDIDATES_AT_MOST = 1_000  # of two fields: of more those with the fewest steps are tried
@@ -209,14 +210,14 @@ def _may_help(field: LoanField, value: Any, other: Value) -> bool:
 
 def _multiples(field: LoanField, value: float, *, up: bool) -> Iterator[float]:
     """Yield round numbers from a value down to a quarter, or up to its double, as far as the field's range reaches."""
-    if not value:
+    if not round(value, _DECIMALS):
         return
     step = _round_below(abs(value) / _STEPS_AT_LEAST)
     least, most = field.range or (-math.inf, math.inf)
     first = math.floor(value / step) + 1 if up else math.ceil(value / step) - 1
     count = int(abs(value) / step)
     for number in range(count + 1):
-        other = round(step * (first + number if up else first - number), 10)
+        other = round(step * (first + number if up else first - number), _DECIMALS)
         if max(least, other if up else _LEAST_SHARE * value) <= other <= most:
             yield other
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loan_default.risk.contract.book import Contract
@@ -128,6 +128,7 @@ def test_levels_change_to_those_that_are_allowed(contract: Contract, way: Any, r
 
 
 @given(amount=st.floats(100, 1_000_000), util=st.floats(0, 200), term=st.sampled_from([36.0, 60.0, 48.0]))
+@example(amount=100.0, util=5e-324, term=36.0)
 def test_candidates_lie_in_the_range_and_never_where_the_risk_rises(amount: float, util: float, term: float) -> None:
     contract = shipped_contract()
     application = {**APPLICATION, "loan_amnt": amount, "revol_util": util, "term": term}
