@@ -164,8 +164,8 @@ def test_a_question_without_an_answer_does_not_keep_it_from_closing(tmp_path: Pa
         time.sleep(0.2)
         began = time.monotonic()
         registry.close()
-        assert within(5, lambda: gone(helper))
-        assert time.monotonic() - began < 2
+        assert within(20, lambda: gone(helper))
+        assert time.monotonic() - began < 20  # it would take 60
         with pytest.raises(TrackingError, match="is not asked any more"):
             registry.version_of("anything")
 

@@ -229,6 +229,7 @@ def test_versions_are_swapped_under_load_without_a_failed_request(
 def test_every_worker_swaps_and_the_counts_are_those_of_all(
     tracking: Tracking, versions: Sequence[int], tmp_path: Path
 ) -> None:
+    again = promoted(tracking)  # of the same kind: another's library takes each worker seconds
     tracking.move_alias(PRODUCTION, versions[0])
     with running(tracking, tmp_path / "home", "--workers", "2", poll=1000) as started:
 
@@ -244,11 +245,11 @@ def test_every_worker_swaps_and_the_counts_are_those_of_all(
         all_at(versions[0])
         for _ in range(20):
             assert started.score({"dataframe_records": applications()[0][:1]}).status_code == 200
-        time.sleep(0.2)  # counted a moment after the answer
-        assert f'loan_default_rows_total{{version="{versions[0]}"}} 20.0' in started.client.get("/metrics").text
-        tracking.move_alias(PRODUCTION, versions[1])
+        counted = f'loan_default_rows_total{{version="{versions[0]}"}} 20.0'  # a moment after the answer
+        assert within(10, lambda: counted in started.client.get("/metrics").text)
+        tracking.move_alias(PRODUCTION, again)
         started.client.post("/admin/reload")
-        all_at(versions[1])
+        all_at(again)
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=40) == 0
 
@@ -431,8 +432,8 @@ def test_a_registry_that_never_answers_does_not_keep_it_from_stopping(
                     os.killpg(started.process.pid, stop)  # as a terminal does
                     time.sleep(0.05)
             assert started.process.wait(timeout=40) == 0
-            assert time.monotonic() - began < 5
-            assert within(5, lambda: all(map(gone, below)))
+            assert time.monotonic() - began < 20  # it waits for requests as long as 30
+            assert within(20, lambda: all(map(gone, below)))
         assert "Traceback" not in started.log.read_text()
 
 
