@@ -75,6 +75,7 @@ BY_BATCH = {*get_args(BatchRecord), *get_args(BatchTable)}
 FOLDERS = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)} | BY_BATCH
 FILES = {f"{record}.json" for record in get_args(Record)} | {f"{table}.parquet" for table in get_args(Table)}
 PARTS = FILES | {layout.MODEL_CARD} | {f"{folder}/" for folder in FOLDERS}
+MENTIONED = re.compile(rf"(?<![\w-])(?:(?:{'|'.join(FOLDERS)})[\"'/]|{'|'.join(PARTS)})")
 
 
 def texts(tree: ast.AST) -> Iterator[ast.Constant]:
@@ -93,6 +94,8 @@ def texts(tree: ast.AST) -> Iterator[ast.Constant]:
 
 def spelled(source: str) -> set[str]:
     """Return the names of files and folders that a module joins to paths itself; a sentence for people may have one."""
+    if not MENTIONED.search(source):
+        return set()
     tree = ast.parse(source)
     joined = {id(part) for node in ast.walk(tree) for part in joined_parts(node)}
     own = [*texts(tree)]
