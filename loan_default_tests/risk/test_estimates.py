@@ -122,6 +122,7 @@ def judged_forward(seed: int, change: Callable[[np.ndarray], np.ndarray] = lambd
     return recalibrate_forward(outcomes, margins, fit_calibration, months).intercept.p_value()
 
 
+@pytest.mark.slow
 def test_a_calibration_that_holds_is_held_back_one_time_of_twenty() -> None:
     falls = [judged_forward(seed) < 0.05 for seed in range(300)]
     assert np.mean(falls) <= 0.075  # 0.05, and 2 standard errors of 300 draws

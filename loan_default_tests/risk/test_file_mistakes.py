@@ -269,6 +269,7 @@ def locations(content: Any, location: tuple[Any, ...] = ()) -> Iterator[tuple[An
         yield from locations(value, (*location, key))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(list(LOADS)), st.data())
 def test_whatever_a_file_says_it_loads_or_its_mistakes_are_told(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject

@@ -76,6 +76,7 @@ def test_certain_pds_have_a_finite_log_loss_and_no_flagged_loan_a_precision_of_z
     assert (none["precision"].value, none["recall"].value, none["f1"].value) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_intervals_are_percentiles_of_weighted_metrics() -> None:
     outcomes, pds, raw = loans(300)
     metrics = measure(outcomes, pds, raw, cutoff=CUTOFF, bootstrap=Bootstrap(5, 40))

@@ -58,6 +58,7 @@ def test_what_is_no_user_is_refused_without_showing_a_secret(text: str, sentence
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_new_entry_is_one_of_the_setting() -> None:
     users = read_users(new_entry("anna", "officer", PASSWORD), "USERS")
     assert People(users).sign_in("anna", PASSWORD)

@@ -155,6 +155,7 @@ def test_the_finding_says_what_came_and_what_was_expected() -> None:
     )
 
 
+@pytest.mark.slow
 def test_courses_are_those_of_the_version_and_there_are_none_without_hazards() -> None:
     sample = applications()[1]
     courses = courses_of(timed_scorer("xgboost"), sample, [36.0, 60.0, 0.0, float("nan")])
