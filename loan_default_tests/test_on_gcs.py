@@ -29,7 +29,6 @@ from loan_default.operations.doctor import storage as storage_checks
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
 from loan_default_tests.buckets import asked_at, faulty, new_bucket, objects_in
 from loan_default_tests.homes import (
-    QUICK,
     Platform,
     dagster_of,
     definitions_of,
@@ -63,14 +62,15 @@ def platform(tmp_path_factory: pytest.TempPathFactory, root: UPath) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def trained(platform: Platform) -> dg.ExecuteInProcessResult:
-    result = platform.run("full_pipeline_job", config=QUICK)
-    assert failures(result) == []
-    return result
+def trained(platform: Platform) -> dg.DagsterRun:
+    """A training by the command, as a user begins."""
+    assert command(platform, "run", "--trials", "2") == 0
+    (run,) = platform.instance.get_runs()
+    return run
 
 
 @pytest.fixture(scope="module")
-def scored(platform: Platform, trained: dg.ExecuteInProcessResult) -> str:
+def scored(platform: Platform, trained: dg.DagsterRun) -> str:
     """A batch that was dropped into the bucket, seen by the sensor, and scored as it asked."""
     file = platform.settings.home / "2014-08.csv"
     write_csv(make_applications(400, seed=3, month=MONTH), file)
@@ -137,7 +137,7 @@ def command(platform: Platform, *arguments: str) -> int:
         return main(arguments)
 
 
-def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained: dg.DagsterRun) -> None:
     assert stored_names(platform) == {
         *("cleaned_loans.parquet", "rejected_loans.parquet", "cleaning_report.json", "loan_splits.json"),
         *("tuned_params.json", "trained_model.json", "model_evaluation.json", "promoted_model.json", "model_card.md"),
@@ -151,7 +151,7 @@ def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained:
     assert any(trained.run_id in name for name in logs)
 
 
-def test_what_was_copied_here_is_no_leftover(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+def test_what_was_copied_here_is_no_leftover(platform: Platform, trained: dg.DagsterRun) -> None:
     assert copied(platform) == ["cleaned_loans.parquet", "loans.csv"], "one copy of each, and nothing else"
 
 
@@ -234,7 +234,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_job_says_what_the_bucket_refuses_and_leaves_all_as_it_was(
-    platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None
+    platform: Platform, trained: dg.DagsterRun, emulator: str, impatient: None
 ) -> None:
     root = UPath(platform.settings.storage)
     before = {name: content for name, content in objects_in(root).items() if not name.startswith("compute_logs")}
@@ -251,7 +251,7 @@ def test_a_job_says_what_the_bucket_refuses_and_leaves_all_as_it_was(
 
 @pytest.mark.long
 def test_a_job_whose_upload_is_cut_off_ends_right_the_next_time(
-    platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None
+    platform: Platform, trained: dg.DagsterRun, emulator: str, impatient: None
 ) -> None:
     loans = UPath(platform.settings.storage) / "cleaned_loans.parquet"
     before = gcs.find(loans)
@@ -271,7 +271,7 @@ def test_a_job_whose_upload_is_cut_off_ends_right_the_next_time(
 
 @pytest.mark.parametrize("name", ["new_batch_sensor", "drift_sensor", "performance_sensor", "alert_sensor"])
 def test_a_sensor_says_what_the_bucket_refuses(
-    platform: Platform, trained: dg.ExecuteInProcessResult, emulator: str, impatient: None, name: str
+    platform: Platform, trained: dg.DagsterRun, emulator: str, impatient: None, name: str
 ) -> None:
     with faulty(emulator) as faults:
         faults.status, faults.message = 403, "robot@x may not do that."
@@ -286,7 +286,7 @@ def test_a_sensor_says_what_the_bucket_refuses(
 )
 def test_a_person_is_told_in_one_line(
     platform: Platform,
-    trained: dg.ExecuteInProcessResult,
+    trained: dg.DagsterRun,
     emulator: str,
     impatient: None,
     capfd: pytest.CaptureFixture[str],

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from polars.testing import assert_frame_equal
 
 from loan_default.cli import main
 from loan_default.risk.data.synthetic import make_applications, write_csv
+from loan_default.settings import Settings
 from loan_default_tests.cli.conftest import Run, sentence
-from loan_default_tests.homes import new_home, own_environment
+from loan_default_tests.homes import environment_of, own_environment
 from loan_default_tests.serving.test_client import ROWS, standing_in
-from loan_default_tests.stores import new_tracking
 
 
 @pytest.mark.parametrize(
@@ -88,19 +88,11 @@ BATCHES = ("2014-07", "2014-08", "2014-09", "2014-10")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home with a version in production and four batches in its inbox, as the storage of the platform."""
-    settings = new_home(tmp_path_factory.mktemp("trained"))
-    new_tracking(settings.home / "mlflow")
+    settings = trained_home(tmp_path_factory.mktemp("scoring") / "trained")
     with own_environment():
-        os.environ |= {
-            "LOAN_DEFAULT_HOME": str(settings.home),
-            "LOAN_DEFAULT_DATA": settings.data,
-            "LOAN_DEFAULT_POLICY": str(settings.policy),
-            "LOAN_DEFAULT_SEARCH_SPACE": str(settings.search_space),
-            "DAGSTER_HOME": str(settings.dagster_home),
-        }
-        assert main(["run", "--trials", "2"]) == 0
+        os.environ |= environment_of(settings)
         storage = Path(settings.storage)
         deliver(storage, seed=1)
         yield storage

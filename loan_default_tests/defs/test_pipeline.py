@@ -36,10 +36,10 @@ from loan_default_tests.homes import (
     TUNED_ON,
     Platform,
     checks,
+    dagster_of,
     definitions_of,
     failure,
     new_home,
-    new_platform,
     small_loans,
     write_outcomes,
 )
@@ -59,11 +59,11 @@ RECORDS = (
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    settings = new_home(tmp_path_factory.mktemp("platform"))
-    new_tracking(settings.home / "mlflow")
-    with new_platform(settings) as platform:
-        yield platform
+def platform(trained_home: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A home after its first training."""
+    settings = trained_home(tmp_path_factory.mktemp("platform") / "trained")
+    with dagster_of(settings) as instance:
+        yield Platform(settings, instance)
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,15 @@ def tracking(platform: Platform) -> Tracking:
 
 
 @pytest.fixture(scope="module")
-def trained(platform: Platform) -> dg.ExecuteInProcessResult:
-    """The first training: nothing is in production yet."""
-    result = platform.run("full_pipeline_job", config=QUICK)
-    assert result.success
-    return result
+def trained(platform: Platform) -> dg.DagsterRun:
+    """The first training: nothing was in production yet."""
+    (run,) = platform.instance.get_runs(dg.RunsFilter(job_name="full_pipeline_job"))
+    assert run.is_success
+    return run
 
 
 @pytest.fixture(scope="module")
-def scored(platform: Platform, trained: dg.ExecuteInProcessResult) -> Mapping[str, dg.ExecuteInProcessResult]:
+def scored(platform: Platform, trained: dg.DagsterRun) -> Mapping[str, dg.ExecuteInProcessResult]:
     """Batches, scored: the same population, another one, and a small one with rows that are no applications."""
     few = make_applications(60, seed=5, month=MONTH)
     unusable = pl.int_range(pl.len()) < 10
@@ -134,14 +134,14 @@ def newest_status(tracking: Tracking) -> str:
 
 
 @pytest.mark.integration
-def test_every_asset_is_stored_in_its_form(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+def test_every_asset_is_stored_in_its_form(platform: Platform, trained: dg.DagsterRun) -> None:
     stored = {path.name for path in platform.storage.iterdir() if path.is_file()}
     assert stored == {f"{name}.parquet" for name in FRAMES} | {f"{name}.json" for name in RECORDS} | {"model_card.md"}
     assert not list(platform.settings.staging.rglob("*")), "something was left behind"
 
 
 @pytest.mark.integration
-def test_what_is_stored_is_what_the_file_holds(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+def test_what_is_stored_is_what_the_file_holds(platform: Platform, trained: dg.DagsterRun) -> None:
     report = record(platform, "cleaning_report")
     cleaned = pl.read_parquet(platform.storage / "cleaned_loans.parquet")
     rejected = pl.read_parquet(platform.storage / "rejected_loans.parquet")
@@ -154,9 +154,7 @@ def test_what_is_stored_is_what_the_file_holds(platform: Platform, trained: dg.E
 
 @pytest.mark.integration
 @pytest.mark.parametrize("asset", FRAMES)
-def test_frames_have_the_columns_that_their_schema_says(
-    platform: Platform, trained: dg.ExecuteInProcessResult, asset: str
-) -> None:
+def test_frames_have_the_columns_that_their_schema_says(platform: Platform, trained: dg.DagsterRun, asset: str) -> None:
     assert list(pl.read_parquet_schema(platform.storage / f"{asset}.parquet")) == schema_of(platform, asset)
 
 
@@ -182,7 +180,7 @@ def schema_of(platform: Platform, asset: str) -> list[str]:
 
 
 @pytest.mark.integration
-def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.DagsterRun) -> None:
     run_id = record(platform, "trained_model")["run_id"]
     assert metadata_of(platform, "cleaned_loans", "dagster/row_count") == record(platform, "cleaning_report")["kept"]
     assert "| train | all | 2012-01 to " in metadata_of(platform, "loan_splits", "windows")
@@ -202,17 +200,19 @@ def test_the_ui_shows_tables_pictures_and_links(platform: Platform, trained: dg.
 
 
 @pytest.mark.integration
-def test_checks_show_what_the_gates_decided(trained: dg.ExecuteInProcessResult) -> None:
-    passed = checks(trained)
+def test_checks_show_what_the_gates_decided(platform: Platform, trained: dg.DagsterRun) -> None:
+    entries = platform.instance.all_logs(trained.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    checks = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
+    evaluated = {check.check_name: check for check in checks}
     registry = {"newest_version_is_promoted", "alias_points_where_the_decision_says"}
-    assert passed.keys() == {*CLEANING_RULES, *TRAINING_RULES, *registry}
-    assert all(passed.values())
-    rejected = next(c for c in trained.get_asset_check_evaluations() if c.check_name == "rejected_share_within_limit")
+    assert evaluated.keys() == {*CLEANING_RULES, *TRAINING_RULES, *registry}
+    assert all(check.passed for check in evaluated.values())
+    rejected = evaluated["rejected_share_within_limit"]
     assert rejected.description == "0.00% of the rows were rejected; 5% is allowed."
 
 
 @pytest.mark.integration
-def test_mlflow_knows_the_run(platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult) -> None:
+def test_mlflow_knows_the_run(platform: Platform, tracking: Tracking, trained: dg.DagsterRun) -> None:
     training, client = record(platform, "trained_model"), client_of(tracking)
     run = client.get_run(training["run_id"])
     assert run.info.status == "FINISHED"
@@ -230,9 +230,7 @@ def test_mlflow_knows_the_run(platform: Platform, tracking: Tracking, trained: d
 
 
 @pytest.mark.integration
-def test_mlflow_keeps_what_a_reviewer_asks_for(
-    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
-) -> None:
+def test_mlflow_keeps_what_a_reviewer_asks_for(platform: Platform, tracking: Tracking, trained: dg.DagsterRun) -> None:
     run_id, client = record(platform, "trained_model")["run_id"], client_of(tracking)
     artifacts = {entry.path for entry in client.list_artifacts(run_id)}
     assert artifacts >= {"windows.json", "evaluation.json", "promotion.json", "model_card.md", "plots", "candidates"}
@@ -244,7 +242,7 @@ def test_mlflow_keeps_what_a_reviewer_asks_for(
 
 
 @pytest.mark.integration
-def test_nothing_is_pickled(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+def test_nothing_is_pickled(platform: Platform, trained: dg.DagsterRun) -> None:
     artifacts = [path for path in Path(platform.settings.artifacts).rglob("*") if path.is_file()]
     assert any(path.suffix == ".ubj" for path in artifacts)
     for path in artifacts:
@@ -253,9 +251,7 @@ def test_nothing_is_pickled(platform: Platform, trained: dg.ExecuteInProcessResu
 
 
 @pytest.mark.integration
-def test_the_first_version_goes_to_production(
-    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
-) -> None:
+def test_the_first_version_goes_to_production(platform: Platform, tracking: Tracking, trained: dg.DagsterRun) -> None:
     training = record(platform, "trained_model")
     promoted = tracking.get(1)
     assert record(platform, "promoted_model")["verdict"] == "promote"
@@ -267,9 +263,7 @@ def test_the_first_version_goes_to_production(
 
 
 @pytest.mark.integration
-def test_the_version_can_be_served_and_watched(
-    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
-) -> None:
+def test_the_version_can_be_served_and_watched(platform: Platform, tracking: Tracking, trained: dg.DagsterRun) -> None:
     from mlflow.models import get_model_info
 
     with tracking.as_default():
@@ -401,7 +395,7 @@ def test_the_verdict_links_to_evidentlys_report_which_is_drawn_when_it_is_opened
 
 @pytest.mark.integration
 def test_a_batch_file_that_was_replaced_must_be_scored_before_it_is_watched(
-    platform: Platform, trained: dg.ExecuteInProcessResult
+    platform: Platform, trained: dg.DagsterRun
 ) -> None:
     for seed, only in {11: SCORING, 12: SCORING[:-1]}.items():
         platform.deliver("replaced", make_applications(30, seed=seed, month=MONTH))
@@ -411,7 +405,7 @@ def test_a_batch_file_that_was_replaced_must_be_scored_before_it_is_watched(
 
 
 @pytest.mark.integration
-def test_an_empty_inbox_is_said(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+def test_an_empty_inbox_is_said(platform: Platform, trained: dg.DagsterRun) -> None:
     platform.instance.add_dynamic_partitions("batch", ["absent"])
     message = failure(platform.run("batch_prediction_job", batch="absent"))
     assert message.endswith("holds no file absent.csv|.csv.gz|.parquet; put the batch there.")
@@ -486,7 +480,7 @@ def test_retraining_resumes_the_study_and_holds_an_equal_version(
 
 
 @pytest.mark.long
-def test_retraining_takes_loans_that_have_matured_since(platform: Platform, trained: dg.ExecuteInProcessResult) -> None:
+def test_retraining_takes_loans_that_have_matured_since(platform: Platform, trained: dg.DagsterRun) -> None:
     before = record(platform, "loan_splits")
     newer = Path(platform.settings.data).with_name("loans-2015.csv")
     write_csv(make_loans(1_500, seed=8, first_month=date(2014, 7, 1), last_month=date(2015, 1, 1)), newer)
@@ -501,7 +495,7 @@ def test_retraining_takes_loans_that_have_matured_since(platform: Platform, trai
 
 @pytest.mark.integration
 def test_a_person_may_promote_against_the_policy_and_go_back(
-    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
+    platform: Platform, tracking: Tracking, trained: dg.DagsterRun
 ) -> None:
     store, now = ModelStore(tracking, platform.settings.models), datetime(2026, 3, 1, tzinfo=UTC)
     newest, champion = tracking.versions()[0].version, tracking.version_of(PRODUCTION)
@@ -522,7 +516,7 @@ def test_a_person_may_promote_against_the_policy_and_go_back(
 
 @pytest.mark.integration
 def test_a_field_that_knows_the_outcome_stops_the_training(
-    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult, tmp_path: Path
+    platform: Platform, tracking: Tracking, trained: dg.DagsterRun, tmp_path: Path
 ) -> None:
     contract = yaml.safe_load((CONF / "contract.yaml").read_text(encoding="utf-8"))
     leak = {"kind": "number", "role": "feature", "unit": "dollars", "range": [0, 1e9], "description": "Unknown origin."}
@@ -547,7 +541,7 @@ def test_a_field_that_knows_the_outcome_stops_the_training(
 
 @pytest.mark.integration
 def test_a_wrong_configuration_fails_in_mlflow_too(
-    platform: Platform, tracking: Tracking, trained: dg.ExecuteInProcessResult
+    platform: Platform, tracking: Tracking, trained: dg.DagsterRun
 ) -> None:
     before = tracking.versions()
     message = failure(
@@ -559,9 +553,7 @@ def test_a_wrong_configuration_fails_in_mlflow_too(
 
 
 @pytest.mark.integration
-def test_a_version_is_not_judged_on_loans_that_it_may_have_seen(
-    platform: Platform, trained: dg.ExecuteInProcessResult
-) -> None:
+def test_a_version_is_not_judged_on_loans_that_it_may_have_seen(platform: Platform, trained: dg.DagsterRun) -> None:
     splits, stored = record(platform, "loan_splits"), platform.storage / "loan_splits.json"
     before = stored.read_text("utf-8")
     first = splits["windows"][1]["first_month"]
@@ -608,7 +600,7 @@ def _half_unreadable(folder: Path) -> Path:
 )
 def test_a_file_that_cannot_be_used_changes_nothing(
     platform: Platform,
-    trained: dg.ExecuteInProcessResult,
+    trained: dg.DagsterRun,
     tmp_path: Path,
     file: Callable[[Path], Path] | None,
     config: Mapping[str, str],
