@@ -4,13 +4,15 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hypothesis
 import polars as pl
 import pytest
 import urllib3.util.connection  # noqa: F401 - tries IPv6 by a socket when it is loaded, which is no test's doing
+from hypothesis.internal.conjecture import providers
 from upath import UPath
+from xdist.scheduler import LoadFileScheduling
 
 # As the platform sets them; read when XGBoost, numpy and MLflow are loaded, by whichever test comes first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -27,7 +29,12 @@ from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import Settings
 from loan_default_tests.databases import Postgres, programs, started_postgres
 from loan_default_tests.shared import share
-from loan_default_tests.tiers import pytest_itemcollected, pytest_runtest_call, pytest_runtest_setup  # noqa: F401
+from loan_default_tests.tiers import (
+    pytest_itemcollected,  # noqa: F401
+    pytest_runtest_call,  # noqa: F401
+    pytest_runtest_setup,  # noqa: F401
+    tier_of,
+)
 
 
 class Cleaned(NamedTuple):
@@ -35,21 +42,30 @@ class Cleaned(NamedTuple):
     report: CleaningReport
 
 
-# Of the files that several processes share out, those that wait longest go first, or one process would end alone.
+# Of the files that several processes share out, those that wait longest go first, or one process would end alone: only
+# one of the first three needs the trained home, for which two others would wait.
 LONGEST = (
     "test_faults.py",
-    "test_containers.py",
+    "test_dask_engine.py",
+    "test_server.py",
     "test_load.py",
     "test_pipeline.py",
-    "test_dask_engine.py",
     "test_postgres.py",
-    "test_server.py",
     "test_browser.py",
     "test_attack.py",
     "test_clients.py",
-    "test_subsets.py",
     "test_on_gcs.py",
+    "test_subsets.py",
+    "test_observability.py",
     "test_serving.py",
+    "test_containers.py",
+)
+EVIDENTLY = (
+    "adapters/test_evidently_workspace.py",
+    "operations/test_evidently.py",
+    "risk/monitoring/test_drift.py",
+    "risk/monitoring/test_evidently_report.py",
+    "test_benchmarks.py",
 )
 
 # Hypothesis draws the same few examples in each run, so that a change fails by what it changed; `thorough` draws many
@@ -59,6 +75,13 @@ hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None
 hypothesis.settings.load_profile("steady")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Let `steady` draw no constants of the modules that are loaded: which these are hangs on the tests before."""
+    if hypothesis.settings.get_current_profile_name() == "steady":
+        providers._get_local_constants = lambda: providers._local_constants
+
+
 def pytest_collection_finish() -> None:
     """Keep the garbage collector from walking through all libraries and tests again and again."""
     gc.collect()
@@ -66,8 +89,22 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the files: the longest, others that need servers, stores and processes, and short ones until the end."""
     order = {name: position for position, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    longer = {item.path for item in items if tier_of(item) != "unit"}
+    items.sort(key=lambda item: (order.get(item.path.name, len(order)), item.path not in longer))
+
+
+class Files(LoadFileScheduling):  # type: ignore[misc] # xdist says no types
+    """Share out files of tests, those that load Evidently as one: its import takes each process three seconds."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "Evidently's" if file.endswith(EVIDENTLY) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files:
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")
