@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from loan_default.adapters.file_listing import list_names
-from loan_default.adapters.layout import BatchRecord, StorageLayout, is_verdict
+from loan_default.adapters.file_listing import ListedFile, list_names
+from loan_default.adapters.layout import BatchRecord, StorageLayout, batch_name, is_verdict
 from loan_default.adapters.record_cache import CachedRecord, RecordCache
 from loan_default.risk.errors import BadInput, DamagedRecord
 
@@ -75,7 +76,7 @@ class BatchList:
     """The batches that were scored, oldest first, and how many of an earlier release left no record of their scoring.
 
     `read_at` is when the folders were listed, `damages` are the records that cannot be read, and of the batches
-    `without_predictions` somebody has taken the table away.
+    `without_predictions` somebody has taken the table away. `compared` is what `tell_compared` says of them.
     """
 
     batches: tuple[BatchFigures, ...]
@@ -83,6 +84,7 @@ class BatchList:
     read_at: datetime
     damages: tuple[DamagedRecord, ...] = ()
     without_predictions: frozenset[str] = frozenset()
+    compared: Mapping[str, bool] = field(default_factory=dict)
 
     def find(self, batch: str) -> BatchFigures:
         """Return a batch by its name.
@@ -135,7 +137,22 @@ class BatchArchive:
         batches.sort(key=lambda figures: (figures.last_month or "", figures.batch))
         without_record = tables - predictions.keys() - {damage.name for damage in damages}
         gone = frozenset(predictions.keys() - tables)
-        return BatchList(tuple(batches), len(without_record), read_at, (*damages, *drift_damages), gone)
+        compared = tell_compared(names, {f"{batch}.json": record.file for batch, record in drift.items()})
+        return BatchList(tuple(batches), len(without_record), read_at, (*damages, *drift_damages), gone, compared)
+
+
+def tell_compared(predictions: Mapping[str, ListedFile], reports: Mapping[str, ListedFile]) -> dict[str, bool]:
+    """Tell of each scored batch, the one that was scored last at the end, whether it was compared since.
+
+    Files in the folder of the predictions that bear no batch's name are nobody's.
+    """
+    compared = {}
+    for name, file in sorted(predictions.items(), key=lambda item: (item[1].changed_at, item[0])):
+        if name.endswith(_TABLE):  # and not the same as CSV
+            with suppress(BadInput):
+                batch, report = batch_name(name), reports.get(f"{name.removesuffix(_TABLE)}.json")
+                compared[batch] = report is not None and file.changed_at <= report.changed_at
+    return compared
 
 
 def _prediction_figures(record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from loan_default.adapters import file_listing, inbox, prediction_history, storage
-from loan_default.adapters.layout import BatchRecord, StorageLayout, batch_name
-from loan_default.operations.batch_figures import BatchFigures, BatchList
+from loan_default.adapters.layout import BatchRecord, StorageLayout
+from loan_default.operations.batch_figures import BatchFigures, BatchList, tell_compared
 from loan_default.operations.runs import BatchFailure, BatchRuns, read_batch_runs, runs_under_way
 from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
@@ -107,18 +107,12 @@ def explain_not_scored(settings: Settings, batch: str) -> str | None:
 
 
 def comparisons(layout: StorageLayout) -> dict[str, bool]:
-    """Tell of each scored batch, the one that was scored last at the end, whether it was compared since."""
+    """List what was scored and compared, as `tell_compared` tells it."""
     with ThreadPoolExecutor(1) as pool:
         listing = pool.submit(file_listing.list_names, layout.drift_reports)
         predictions = file_listing.list_names(layout.predictions)
         reports = listing.result()
-    compared = {}
-    for name, file in sorted(predictions.items(), key=lambda item: (item[1].changed_at, item[0])):
-        if name.endswith(".parquet"):  # and not the same as CSV
-            batch = batch_name(name)
-            report = reports.get(f"{batch}.json")
-            compared[batch] = report is not None and file.changed_at <= report.changed_at
-    return compared
+    return tell_compared(predictions, reports)
 
 
 def _scored(

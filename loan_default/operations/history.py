@@ -11,6 +11,7 @@ from typing import Any
 
 from loan_default.adapters import decision_log
 from loan_default.operations.runs import newest_runs
+from loan_default.operations.versions import VersionArchive
 from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
@@ -48,10 +49,12 @@ class HistoryEvent:
         return ", ".join([*parts, *([f"AUC {auc['value']:.4f}"] if auc else [])])
 
 
-def read_history(settings: Settings, damages: list[DamagedRecord] | None = None) -> tuple[HistoryEvent, ...]:
+def read_history(
+    settings: Settings, damages: list[DamagedRecord] | None = None, archive: VersionArchive | None = None
+) -> tuple[HistoryEvent, ...]:
     """Read every promotion, hold, rollback and retraining, oldest first.
 
-    What cannot be read is added to `damages`, where that is given.
+    What cannot be read is added to `damages`, where that is given; an `archive` has read most decisions already.
 
     Raises:
         DamagedRecord: a decision cannot be read.
@@ -67,7 +70,7 @@ def read_history(settings: Settings, damages: list[DamagedRecord] | None = None)
             test_looks=(record.get("test_looks") or {}).get("overlapping"),
             evidence=record.get("evidence"),
         )
-        for record in decision_log.read(settings.layout, damages)
+        for record in (archive.decisions(damages) if archive else decision_log.read(settings.layout, damages))
     ]
     retrainings = [
         HistoryEvent(

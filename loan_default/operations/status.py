@@ -6,11 +6,12 @@ How each batch stands is read by `batch_status`. What is wrong and what to do is
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loan_default.operations.batch_status import BatchStatus, list_deliveries, read_batches
+from loan_default.adapters.file_listing import list_files
+from loan_default.operations.batch_status import BatchStatus, Deliveries, list_deliveries, read_batches
 from loan_default.operations.promotion import open_models
 from loan_default.operations.records import distinct, read_record
 from loan_default.operations.runs import Run, read_batch_runs, runs_under_way
@@ -19,7 +20,7 @@ from loan_default.settings import Settings
 
 if TYPE_CHECKING:
     from loan_default.adapters.tracking import ModelVersion
-    from loan_default.operations.batch_figures import BatchArchive
+    from loan_default.operations.batch_figures import BatchArchive, BatchList
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def read_status(settings: Settings, archive: BatchArchive | None = None) -> Stat
     damages: list[DamagedRecord] = []
     with ThreadPoolExecutor(4) as pool:  # a bucket takes its time; the registry and Dagster are asked meanwhile
         performance = pool.submit(_performance, settings, damages)
-        deliveries = pool.submit(list_deliveries, settings.layout)
         figures = pool.submit(archive.read) if archive else None
+        deliveries = pool.submit(_deliveries, settings, figures)
         runs = read_batch_runs(settings)
         reading = pool.submit(
             lambda: read_batches(settings, runs, deliveries.result(), figures.result() if figures else None, damages)
@@ -114,6 +115,13 @@ def read_status(settings: Settings, archive: BatchArchive | None = None) -> Stat
         performance=performance.result(),
         damages=distinct([*damages, *(figures.result().damages if figures else ())]),
     )
+
+
+def _deliveries(settings: Settings, figures: Future[BatchList] | None) -> Deliveries:
+    """List what was delivered; what was scored and compared is told by what is read of batches, where it is."""
+    if figures is None:
+        return list_deliveries(settings.layout)
+    return Deliveries(list_files(settings.layout.inbox), figures.result().compared)
 
 
 def _versions(settings: Settings) -> tuple[VersionStatus, ...]:

@@ -64,6 +64,7 @@ def test_a_batch_is_compared_if_its_report_is_not_older_than_its_predictions(hom
         _leave_scoring(home, batch, minutes)
     for batch, minutes in {"later": 60, "same": 1, "earlier": 1}.items():
         _leave_comparison(home, batch, minutes)
+    storage.write_text(home.layout.predictions / "of somebody else.parquet", "")
     assert comparisons(home.layout) == {"later": True, "same": True, "earlier": False, "never": False}
 
 

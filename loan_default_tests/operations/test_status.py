@@ -2,14 +2,18 @@
 
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import dagster as dg
 import pytest
+from requests import PreparedRequest, Response, Session
+from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.defs.instance import open_instance
 from loan_default.defs.run_tags import PARTITION_TAG
 from loan_default.operations import status
+from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.batch_status import explain_not_scored
 from loan_default.operations.batches import score
 from loan_default.operations.runs import BatchRuns, JobFailed, run_job
@@ -36,6 +40,38 @@ def test_the_storage_is_asked_while_the_registry_is(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(status, "_performance", lambda settings, damages: asked.set())
     monkeypatch.setattr(status, "_versions", lambda settings: (VersionStatus("production"),) if asked.wait(10) else ())
     assert read_status(Settings(tmp_path)).versions
+
+
+@pytest.mark.integration
+def test_what_is_asked_of_a_bucket_does_not_grow_with_the_batches(
+    bucket: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"read_batch_runs": NOTHING, "runs_under_way": [], "_server": ServerStatus("http://a"), "_versions": ()}
+    for name, answer in answers.items():
+        monkeypatch.setattr(status, name, lambda settings, answer=answer: answer)
+    requests: list[str | None] = []
+    send = Session.send
+
+    def count(self: Session, request: PreparedRequest, **options: Any) -> Response:
+        requests.append(request.url)
+        return send(self, request, **options)
+
+    monkeypatch.setattr(Session, "send", count)
+    settings = Settings(tmp_path, storage=str(bucket))
+    layout, archive, counts = settings.layout, BatchArchive(settings.layout), []
+    for batches in (["a"], ["b", "c", "d"]):
+        for batch in batches:
+            storage.write_json(layout.batch_record("prediction_report", batch), filled("prediction_report", {}))
+            storage.write_text(layout.batch_table("predictions", batch), "")
+            storage.write_json(
+                layout.batch_record("drift_report", batch), filled("drift_report", {"verdict": "stable"})
+            )
+        read_status(settings, archive)
+        requests.clear()
+        assert {batch.verdict for batch in read_status(settings, archive).batches} == {"stable"}
+        counts.append(len(requests))
+    # The inbox, predictions, both reports on batches, the one on performance, and, as that is missing, the bucket.
+    assert counts == [6, 6]
 
 
 @pytest.mark.integration

@@ -21,7 +21,7 @@ def show_history(request: Request) -> Response:
     """Show what happened."""
     read_at = datetime.now(UTC)
     damages: list[DamagedRecord] = []
-    events = read_history(settings_of(request), damages)[::-1]
+    events = read_history(settings_of(request), damages, request.app.state.versions)[::-1]
     table = history_table(events, page_number(request))
     start = (table.current - 1) * table.rows_of_a_page
     timeline = events[start : start + table.rows_of_a_page]
