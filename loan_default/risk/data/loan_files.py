@@ -130,7 +130,7 @@ def open_table(
     needed |= {contract.outcome.column, *columns}
     frame, dtypes, rows = _scan(path, contract, needed, reader, lines)
     layout = _layout_of(dtypes, contract)
-    _refuse_incomplete(path, _missing_columns(dtypes, contract, layout, with_outcome=with_outcome))
+    _refuse_incomplete(path, _missing_columns(dtypes, contract, layout, with_outcome=with_outcome), dtypes)
     _refuse_nested(path, dtypes, needed)
     return LoanTable(
         path, stem(path.name), frame, dtypes, layout, rows, source="parquet" if _is_parquet(path) else "text"
@@ -145,7 +145,7 @@ def check_table(path: Path, contract: Contract, *, with_outcome: bool) -> None:
 def open_columns(path: Path, contract: Contract, needed: Sequence[str], *, lines: LineCount | None = None) -> LoanTable:
     """Open a file of which only the columns `needed` are read; arguments and errors as `open_table`."""
     frame, dtypes, rows = _scan(path, contract, set(needed), "text", lines)
-    _refuse_incomplete(path, [name for name in needed if name not in dtypes], remedy="add {it}")
+    _refuse_incomplete(path, [name for name in needed if name not in dtypes], dtypes, remedy="add {it}")
     _refuse_nested(path, dtypes, set(needed))
     return LoanTable(path, stem(path.name), frame, dtypes, None, rows)
 
@@ -520,8 +520,15 @@ def _missing_columns(
 
 
 def _refuse_incomplete(
-    path: Path, missing: Sequence[str], remedy: str = "add {it}, or say in the contract what the file calls {it}"
+    path: Path,
+    missing: Sequence[str],
+    present: Iterable[str],
+    remedy: str = "add {it}, or say in the contract what the file calls {it}",
 ) -> None:
+    written = {name.lower(): name for name in present}
+    for name in missing:
+        if similar := written.get(name.lower()):
+            raise BadInput(f"{path} has the column {similar} where {name} is expected; write it in that letter case.")
     if missing:
         columns, it = ("columns", "them") if len(missing) > 1 else ("column", "it")
         raise BadInput(f"{path} lacks the {columns} {', '.join(missing)}; {remedy.format(it=it)}.")
