@@ -14,6 +14,9 @@ OUTCOME_KNOWN = "outcome_known"  # column of cleaned loans: month in which its o
 LAST_PAYMENT = "last_payment"  # field of the month of the last payment, of which cleaned loans have `MONTHS_PAID`
 MONTHS_PAID = "months_paid"  # column of cleaned loans: months from its issue to its last payment
 AMOUNT = "amount_"  # begins the columns of cleaned loans with what was lent, paid and recovered
+EXPOSURE = f"{AMOUNT}exposure"  # column of cleaned loans: owed at default, where outcome files tell balances
+# Columns of open loans: how outcome files tell that they stand, and in which month.
+STANDING_MONTH, STANDING_DAYS, STANDING_BALANCE = "standing_month", "standing_days_past_due", "standing_balance"
 LOAN_ID = "id"  # column of the prediction log, and the field of a loan's number where a contract describes none
 TERM = "term"  # field that every contract has: months from the first payment to the last
 
@@ -27,6 +30,8 @@ RESERVED: Mapping[str, str] = {
         (AMOUNT + name for name in ("funded", "paid", "principal", "interest", "fees", "recovered", "cost")),
         "an amount that outcome.amounts names",
     ),
+    EXPOSURE: "what is owed at default, by outcome files",
+    **dict.fromkeys((STANDING_MONTH, STANDING_DAYS, STANDING_BALANCE), "how an open loan stands, by outcome files"),
     "window": "the column of splits that says which window a loan is in",
     **dict.fromkeys(("vintage", "quarter"), "a column of comparisons"),
     **dict.fromkeys(

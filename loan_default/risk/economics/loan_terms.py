@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME, TERM
+from loan_default.risk.contract.columns import AMOUNT, EXPOSURE, MONTHS_PAID, OUTCOME, TERM
 from loan_default.risk.contract.outcome import Horizon, ProductTerm
 from loan_default.risk.contract.pricing import NEEDED_AMOUNTS, term_name, value_problem, yearly_rate
 from loan_default.risk.economics.cash_flows import RealisedLoans
 from loan_default.risk.economics.loss import EndedLoans
 from loan_default.risk.economics.valuation import PricedLoans
 from loan_default.risk.loan_order import period_numbers
+from loan_default.risk.month_texts import month_number
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def read_ended(loans: pl.DataFrame, contract: Contract) -> tuple[EndedLoans, NDA
     """Read what ended loans paid, and which rows (n,) say it: outcome, amount, rate, term, last payment and amounts.
 
     Fees, what was recovered and what that cost count as none where the book has no column of them or a loan no value.
+    Owed at default is what outcome files told, or else what was lent less the principal that was paid.
 
     Raises:
         ValueError: loans of the book cannot be valued.
@@ -153,5 +156,15 @@ def read_ended(loans: pl.DataFrame, contract: Contract) -> tuple[EndedLoans, NDA
     )
     complete = np.isfinite([*vars(realised).values(), principal, column(OUTCOME)]).all(axis=0)
     complete &= (realised.lent > 0) & (realised.terms >= 1)
+    if EXPOSURE in loans.columns:
+        owed = column(EXPOSURE)
+        principal = np.where(np.isnan(owed), principal, realised.lent - owed)
     ended = EndedLoans(realised, column(OUTCOME) == 1, principal, period_numbers(loans, contract))
     return ended.take(complete), complete
+
+
+def are_settled(loans: pl.DataFrame, contract: Contract, month: date, recovery_months: int) -> NDArray[np.bool_]:
+    """Tell of which loans (n,) so many months have passed by a month since the last payment, or since the issue."""
+    elapsed = month_number(pl.lit(month)) - month_number(pl.col(contract.time_name))
+    paid = pl.col(MONTHS_PAID).fill_null(0)
+    return loans.select(elapsed - paid >= recovery_months).to_series().to_numpy()

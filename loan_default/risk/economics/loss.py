@@ -28,13 +28,15 @@ _SPANS = 6  # of a term by which the loss is told apart
 class EndedLoans:
     """Loans that have ended (n,): what they paid, which defaulted, and what of the principal was repaid before.
 
-    `issued` numbers the months of issue; None in a book without a date.
+    `issued` numbers the months of issue; None in a book without a date. `settled` tells whether what is recovered has
+    come, as far as it ever does; None where it has of all.
     """
 
     realised: RealisedLoans
     defaulted: NDArray[np.bool_]
     principal: Floats
     issued: NDArray[np.int64] | None = None
+    settled: NDArray[np.bool_] | None = None
 
     @property
     def exposure(self) -> Floats:
@@ -45,7 +47,8 @@ class EndedLoans:
         """Return some of the loans."""
         chosen = RealisedLoans(*(getattr(self.realised, each.name)[rows] for each in fields(RealisedLoans)))
         issued = None if self.issued is None else self.issued[rows]
-        return EndedLoans(chosen, self.defaulted[rows], self.principal[rows], issued)
+        settled = None if self.settled is None else self.settled[rows]
+        return EndedLoans(chosen, self.defaulted[rows], self.principal[rows], issued, settled)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,12 @@ def _timing(months: Floats, terms: Floats, term: int) -> Floats:
 
 
 def _losses(bad: EndedLoans, terms: list[int]) -> dict[int, Floats]:
-    """Return of each term the loss given default (term,) by the months that passed before: the same within a span."""
+    """Return of each term the loss given default (term,) by the months that passed before: the same within a span.
+
+    By defaults whose recoveries have come where these are enough, as what is still to come would count as lost.
+    """
+    if bad.settled is not None and bad.settled.sum() >= LEAST_DEFAULTS:
+        bad = bad.take(bad.settled)
     lost, owed = bad.exposure - bad.realised.recovered, bad.exposure
     span = np.clip(bad.realised.months * _SPANS // bad.realised.terms, 0, _SPANS - 1).astype(np.int64)
     weight = _WEIGHT * owed.mean()

@@ -13,9 +13,10 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.compute import Engine, Table
+from loan_default.risk.contract.columns import EXPOSURE
 from loan_default.risk.contract.pricing import value_problem
 from loan_default.risk.data.splits import Splits, WindowName
-from loan_default.risk.economics.loan_terms import columns_of_value, read_ended
+from loan_default.risk.economics.loan_terms import are_settled, columns_of_value, read_ended
 from loan_default.risk.economics.loss import LEAST_DEFAULTS, EndedLoans
 from loan_default.risk.economics.valuation import fit_value
 from loan_default.risk.errors import BadInput
@@ -56,7 +57,8 @@ def score_ended(
 
 
 def _score(scorer: Scorer, names: Sequence[str], loans: pl.DataFrame) -> pl.DataFrame:
-    return loans.select(names).hstack(scorer.score(loans, with_reasons=False).select("pd", "decision"))
+    exposure = [EXPOSURE] if EXPOSURE in loans.columns else []
+    return loans.select(*names, *exposure).hstack(scorer.score(loans, with_reasons=False).select("pd", "decision"))
 
 
 def valued_alike(scorer: Scorer, best: Scorer) -> Scorer:
@@ -89,5 +91,9 @@ def with_value(
         if scorer.policy.by_value:
             raise BadInput(f"{problem} Write decision.by: pd in the policy.")
         return scorer, problem
-    valued = replace(scorer, value=fit_value(developed.ended, developed.pds, policy))
+    ended = developed.ended
+    if splits.snapshot:
+        settled = are_settled(developed.rows, scorer.contract, splits.snapshot, policy.recovery_months)
+        ended = replace(ended, settled=settled)
+    valued = replace(scorer, value=fit_value(ended, developed.pds, policy))
     return valued, f"Estimated on {count:,} loans of development, of which {defaults:,} defaulted."

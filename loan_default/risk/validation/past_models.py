@@ -23,7 +23,7 @@ from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.contract.pricing import value_problem
 from loan_default.risk.data.as_of import LoanHistory, as_of
 from loan_default.risk.data.population import measure_population
-from loan_default.risk.economics.loan_terms import read_ended
+from loan_default.risk.economics.loan_terms import are_settled, read_ended
 from loan_default.risk.economics.loss import LEAST_DEFAULTS, EndedLoans, estimate_endings
 from loan_default.risk.economics.valuation import ValueModel, fit_value
 from loan_default.risk.errors import BadInput
@@ -174,7 +174,7 @@ class Past:
         X, y, others = space.matrix(loans), outcomes.astype(np.float32), space.matrix(tested.frame)
         development = LocalDevelopment(space, Sample(X[older], y[older]), Sample(X[newer], y[newer]))
         search = self.search.for_loans(len(older))
-        ended = None if way == "open" else self._ended(loans)
+        ended = None if way == "open" else self._ended(loans, self.snapshot if way == "hindsight" else self.month)
         fitted = []
         for kind in search.enabled:
             parameters = search.parameters(kind)
@@ -190,12 +190,15 @@ class Past:
         fitted.sort(key=lambda pair: -pair[0])
         yield from (replace(model, leads=rank == 0) for rank, (_, model) in enumerate(fitted))
 
-    def _ended(self, loans: pl.DataFrame) -> tuple[EndedLoans, NDArray[np.bool_]] | None:
-        """Read what loans paid, and which of them say it; None where these are too few for a value."""
+    def _ended(self, loans: pl.DataFrame, month: date) -> tuple[EndedLoans, NDArray[np.bool_]] | None:
+        """Read what loans had paid by a month, and which of them say it; None where these are too few for a value."""
         if self.policy.value is None or value_problem(self.contract):
             return None
         ended, complete = read_ended(loans, self.contract)
-        return (ended, complete) if LEAST_DEFAULTS <= ended.defaulted.sum() < len(ended.defaulted) else None
+        if not LEAST_DEFAULTS <= ended.defaulted.sum() < len(ended.defaulted):
+            return None
+        settled = are_settled(loans, self.contract, month, self.policy.value.recovery_months)
+        return replace(ended, settled=settled[complete]), complete
 
     @cached_property
     def _value_by_hazard(self) -> ValueModel | None:
@@ -203,7 +206,7 @@ class Past:
 
         Of what loans on book earned beyond what was expected nothing is known while most of them run.
         """
-        ended = self._ended(self.view.filter(pl.col(OUTCOME).is_not_null()))
+        ended = self._ended(self.view.filter(pl.col(OUTCOME).is_not_null()), self.month)
         delay = self.contract.outcome.known
         if ended is None or self.policy.value is None or delay is None:
             return None

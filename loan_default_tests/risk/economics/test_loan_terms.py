@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import EXPOSURE
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.contract.outcome import Horizon, ProductTerm
 from loan_default.risk.economics.loan_terms import ApplicationTerm, LoanTerms, columns_of_value, read_ended
@@ -43,6 +44,16 @@ def test_ended_loans_are_what_cleaned_loans_say(windows: Mapping[str, pl.DataFra
     assert ended.realised.recovered.tolist() == rest["amount_recovered"].to_list()
     assert ended.exposure == pytest.approx((rest["amount_funded"] - rest["amount_principal"]).to_numpy())
     assert np.unique(np.array(ended.issued)).size > 1
+
+
+def test_what_was_owed_at_default_is_what_outcome_files_told(windows: Mapping[str, pl.DataFrame]) -> None:
+    loans = windows["test"].select(columns_of_value(CONTRACT))
+    even = pl.int_range(pl.len()) % 2 == 0
+    told = loans.with_columns(pl.when(even).then(1_234.0).alias(EXPOSURE))
+    ended, by_file = (read_ended(each, CONTRACT)[0] for each in (told, loans))
+    assert ended.exposure[::2] == pytest.approx(1_234)
+    assert ended.exposure[1::2] == pytest.approx(by_file.exposure[1::2])
+    assert (ended.realised.paid == by_file.realised.paid).all()
 
 
 def test_loans_that_cannot_be_valued_have_no_terms() -> None:

@@ -79,6 +79,16 @@ def test_what_was_not_paid_before_is_lost_too() -> None:
     assert unit_values(rate, late, Costs(0.05)).defaulted < unit_values(rate, on_time, Costs(0.05)).defaulted
 
 
+def test_a_recovery_that_is_still_to_come_is_no_loss() -> None:
+    loans = ended_loans()
+    settled = np.arange(len(loans.defaulted)) % 2 == 0
+    young = replace(loans, realised=replace(loans.realised, recovered=np.where(settled, loans.realised.recovered, 0)))
+    assert estimate_endings(young)[36].loss == pytest.approx(0.8, abs=0.02)
+    assert estimate_endings(replace(young, settled=settled))[36].loss == pytest.approx(0.6)
+    few = replace(young, settled=settled & (np.cumsum(loans.defaulted) < 20))
+    assert estimate_endings(few)[36].loss == pytest.approx(0.8, abs=0.02), "of so few nothing could be said"
+
+
 def test_losses_of_a_vintage_are_compared_with_what_was_expected_of_its_own_loans() -> None:
     loans, endings = ended_loans(), estimate_endings(ended_loans(seed=1))
     vintages = np.where(np.asarray(loans.issued) < 12, "2010", "2011")
