@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters.file_listing import local_copy, require_files
 from loan_default.adapters.storage import store, store_afterwards, write_json
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
+from loan_default.risk.files import write_atomically
 from loan_default.risk.policy import Finding, TrainingLabel
 from loan_default.risk.validation.quality_gates import judge_cleaning
 from loan_default.steps.gates import require_passed
@@ -40,6 +42,8 @@ def clean_loan_file(
     source: str, contract: Contract, workspace: Workspace, engine: Engine, *, today: date, snapshot: date | None = None
 ) -> CleanedFile:
     """Clean a loan file in one pass, and store its loans, its rejected rows and its report.
+
+    Since when an ending is known is what outcome files told month by month, where these were read before.
 
     Args:
         source: a path, a glob or an address in a bucket.
@@ -72,9 +76,21 @@ def clean_loan_file(
             )
         findings = judge_cleaning(report, pl.scan_parquet(cleaned, glob=False), contract)
         require_passed("cleaned_loans", findings)
+        if contract.outcome.known and (outcomes := workspace.find_table("loan_outcomes")):
+            _date_endings(cleaned, outcomes, contract)
         store(cleaned, layout.table("cleaned_loans"))
         write_json(layout.record("cleaning_report"), report.to_dict())
     return CleanedFile(report, findings)
+
+
+def _date_endings(cleaned: Path, outcomes: ParquetTable, contract: Contract) -> None:
+    """Write cleaned loans again with what outcome files told of them month by month."""
+    import polars as pl
+
+    from loan_default.risk.data.loan_status import date_endings
+
+    with write_atomically(cleaned) as part:
+        date_endings(pl.scan_parquet(cleaned, glob=False), outcomes.scan(), contract).sink_parquet(part)
 
 
 def split_cleaned_loans(

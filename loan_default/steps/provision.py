@@ -51,6 +51,7 @@ def provide_for(
     Raises:
         BadInput: no version is in production, or the loans do not say when their file was taken.
     """
+    from loan_default.risk.data.loan_status import as_told
     from loan_default.risk.value.open_loans import provision_problem, read_open, select_open
     from loan_default.risk.value.provision import LossModel, provision_loans, summarise
 
@@ -65,7 +66,10 @@ def provide_for(
     snapshot = parse_optional_month(loan_splits.get("snapshot"), "snapshot")
     if snapshot is None:
         raise BadInput("The loans do not say when their file was taken; clean them with --snapshot.")
-    open_loans = _with_granted(select_open(loans.scan()), contract, workspace, now).collect()
+    still_open = select_open(loans.scan())
+    if outcomes := workspace.find_table("loan_outcomes"):
+        still_open = as_told(still_open, outcomes.scan(), contract, snapshot)
+    open_loans = _with_granted(still_open, contract, workspace, now).collect()
     if open_loans.is_empty():
         remove(target)
         return {**head, "problem": "Every loan of the file has ended, so there is nothing to provide for."}

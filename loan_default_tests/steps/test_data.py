@@ -16,6 +16,7 @@ from loan_default.risk.data.synthetic import write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.steps.data import clean_loan_file, parse_month, parse_optional_month, split_cleaned_loans
 from loan_default.steps.gates import GateFailed
+from loan_default.steps.performance import read_outcome_files
 from loan_default.steps.workspace import Workspace
 from loan_default_tests.steps.book import as_json
 
@@ -100,3 +101,25 @@ def test_a_month_is_written_with_its_year() -> None:
 def test_another_way_to_write_a_month_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match=rf"^test_from is '{text}'; write a month as YYYY-MM\.$"):
         parse_month(text, "test_from")
+
+
+def test_endings_are_known_since_outcome_files_told_them(
+    loans_csv: Path, contract: Contract, workspace: Workspace
+) -> None:
+    clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), today=TODAY)
+    by_rule = pl.read_parquet(str(workspace.layout.table("cleaned_loans")))
+    (number, month) = (
+        by_rule.filter(pl.col("outcome") == 1, pl.col("outcome_known").is_not_null())
+        .select("id", pl.col("outcome_known").dt.offset_by("-2mo"))
+        .row(0)
+    )
+    lines = [f"{number},Current,{month:%Y-%m}", f"{number},Charged Off,{month.year + 1}-{month:%m}"]
+    folder = Path(str(workspace.layout.outcomes))
+    folder.mkdir(parents=True)
+    (folder / "told.csv").write_text("id,loan_status,month\n" + "\n".join(lines), encoding="utf-8")
+    read_outcome_files(contract, workspace, today=TODAY)
+    clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), today=TODAY)
+    dated = pl.read_parquet(str(workspace.layout.table("cleaned_loans")))
+    is_told = pl.col("id") == number
+    assert dated.filter(is_told)["outcome_known"].item() == month.replace(year=month.year + 1)
+    assert dated.filter(~is_told).select(by_rule.columns).equals(by_rule.filter(~is_told))

@@ -11,6 +11,7 @@ from upath import UPath
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.errors import BadInput
+from loan_default.steps.performance import read_outcome_files
 from loan_default.steps.provision import provide_for
 from loan_default_tests.steps.book import Book
 
@@ -47,6 +48,32 @@ def test_the_sums_are_those_of_the_rows(own_book: Book, tmp_path: Path) -> None:
     base, *_, severe = report["scenarios"]
     assert (base["scenario"], severe["scenario"]) == ("base", "severe")
     assert severe["cecl"] > base["cecl"] > 0
+
+
+def test_open_loans_stand_as_outcome_files_told(own_book: Book, tmp_path: Path) -> None:
+    """Who was told to have ended is left out; days past due make the stage, and balances what is owed."""
+    loans = with_open(own_book, tmp_path, "2014-01")
+    contract, snapshot = own_book.contract, own_book.record("loan_splits")["snapshot"]
+    _, workspace = provided(own_book, loans, tmp_path)
+    before = pl.read_parquet(str(workspace.layout.table("provision")))
+    ended, current, late, impaired = before[contract.id_name].head(4)
+    lines = [
+        "id,loan_status,month,days_past_due,balance",
+        f"{ended},Fully Paid,{snapshot},0,0",
+        f"{current},Current,{snapshot},0,1000",
+        f"{late},Current,{snapshot},30,2000",
+        f"{impaired},Current,{snapshot},90,3000",
+    ]
+    folder = Path(str(workspace.layout.outcomes))
+    folder.mkdir(parents=True)
+    (folder / "told.csv").write_text("\n".join(lines), encoding="utf-8")
+    read_outcome_files(contract, workspace, today=NOW.date())
+    report, _ = provided(own_book, loans, tmp_path)
+    after = pl.read_parquet(str(workspace.layout.table("provision")))
+    assert report["loans"] == after.height == before.height - 1
+    told = after.filter(pl.col(contract.id_name).is_in([ended, current, late, impaired]))
+    assert told["balance"].to_list() == [1000, 2000, 3000]
+    assert told["stage"].to_list() == [1, 2, 3]
 
 
 def test_what_cannot_be_provided_for_says_why(own_book: Book, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class SplitConfig(dg.Config):
         ("rejected_loans", "Rows that are no usable loan: file, row, id, and the reason as a sentence."),
         ("cleaning_report", "What cleaning found: counts, months, fingerprint, snapshot month."),
         group_name="data",
-        deps=[raw_loans],
+        deps=[raw_loans, "loan_outcomes"],  # which need not be there: it says since when endings were known
         tags=LOANS,
     ),
     check_specs=check_specs("cleaned_loans", CLEANING_RULES),

@@ -15,7 +15,8 @@ from loan_default.steps.provision import provide_for
 
 @dg.asset(
     group_name="provision",
-    deps=["promoted_model"],  # a run of both decides on the version before it provides by it
+    # A run of both decides on the version before it provides by it; how open loans stand outcome files say, if any do.
+    deps=["promoted_model", "loan_outcomes"],
     io_manager_key="json",
     description="What open loans are expected to lose: provisions by stage, over their lives, and in each scenario.",
     kinds={"python"},

@@ -132,7 +132,7 @@ def _from_layout(table: LoanTable, files: FileFormat) -> tuple[pl.LazyFrame, dic
             frame = frame.with_columns(words.translate(text, text, pl.String).alias(column))
             dtypes[column] = pl.String()
     for column in (name for name in layout.log1p if name in dtypes):
-        natural = (_plain_number(pl.col(column), dtypes[column], files).exp() - 1).round(2).cast(pl.String)
+        natural = (plain_number(pl.col(column), dtypes[column], files).exp() - 1).round(2).cast(pl.String)
         natural = natural.str.replace(".", files.decimal, literal=True)
         frame = frame.with_columns(pl.coalesce(natural, pl.col(column).cast(pl.String)).alias(column))
         dtypes[column] = pl.String()
@@ -213,12 +213,13 @@ def _number(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
 def _number_of_file(field: LoanField, raw: pl.Expr, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
     """Read a field's number as the file has it, before it is scaled."""
     percent = field.scale == 1 and (field.unit or "").startswith("percent")
-    return _plain_number(raw, dtype, files, strip=field.strip, percent=percent)
+    return plain_number(raw, dtype, files, strip=field.strip, percent=percent)
 
 
-def _plain_number(
+def plain_number(
     raw: pl.Expr, dtype: pl.DataType, files: FileFormat, *, strip: str = "", percent: bool = False
 ) -> pl.Expr:
+    """Read a number of a column that is one already, or a text as the book's files write it; null of another text."""
     if dtype.is_numeric():
         number = raw.cast(pl.Float64)
         return pl.when(number.is_not_nan()).then(number)  # half the steps of `fill_nan`

@@ -142,11 +142,19 @@ def check_table(path: Path, contract: Contract, *, with_outcome: bool) -> None:
     open_table(path, contract, with_outcome=with_outcome, lines=NOT_PLAIN)
 
 
-def open_columns(path: Path, contract: Contract, needed: Sequence[str], *, lines: LineCount | None = None) -> LoanTable:
-    """Open a file of which only the columns `needed` are read; arguments and errors as `open_table`."""
-    frame, dtypes, rows = _scan(path, contract, set(needed), "text", lines)
+def open_columns(
+    path: Path,
+    contract: Contract,
+    needed: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    lines: LineCount | None = None,
+) -> LoanTable:
+    """Open a file of which only the columns `needed` are read, and the `optional` it has; the rest as `open_table`."""
+    names = {*needed, *optional}
+    frame, dtypes, rows = _scan(path, contract, names, "text", lines)
     _refuse_incomplete(path, [name for name in needed if name not in dtypes], dtypes, remedy="add {it}")
-    _refuse_nested(path, dtypes, set(needed))
+    _refuse_nested(path, dtypes, names)
     return LoanTable(path, stem(path.name), frame, dtypes, None, rows)
 
 

@@ -1,12 +1,13 @@
-"""Reads how loans ended, as a lender tells it afterwards: files of loan id, status and month.
+"""Reads how loans stand and ended, as a lender tells it afterwards: files of loan id, status and month.
 
-Each file says what was known in a month; of a loan that several name, the latest month counts. Which outcomes are
-old enough to judge a model by belongs in `monitoring.performance`.
+Each file says what was known in a month; of a loan that several name, the latest month counts. Files may also say how
+many days a payment is past due, and what is owed. What cleaned loans take from them is `loan_status`'s; which outcomes
+are old enough to judge a model by belongs in `monitoring.performance`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.contract.months import CENTURY
 from loan_default.risk.data.delimited import FAULT, NOT_PLAIN, ROW
+from loan_default.risk.data.field_values import plain_number
 from loan_default.risk.data.loan_files import LoanTable, open_columns, refuse_damage
 from loan_default.risk.data.parsing import (
     Vocabulary,
@@ -26,6 +28,7 @@ from loan_default.risk.data.parsing import (
     read_month,
     source_column,
     why_no_month,
+    why_no_number,
 )
 from loan_default.risk.data.rejections import (
     FAULTY,
@@ -39,6 +42,10 @@ from loan_default.risk.data.rejections import (
 from loan_default.risk.errors import BadInput
 
 MONTH = "month"
+DAYS_PAST_DUE, BALANCE = AMOUNTS = ("days_past_due", "balance")  # columns that a file may have
+_BUCKET_ENDS = {0: "0 days", 29: "1 to 29 days", 59: "30 to 59 days", 89: "60 to 89 days"}
+_LAST_BUCKET = "90 days and more"
+_MOST = 1e15  # no balance and no count of days is larger
 _MONTH_SHARE = 0.001  # of the lines must tell of a month, or a later one, before it is believed: one may be mistyped
 
 
@@ -57,7 +64,8 @@ class OutcomesReport:
     unreadable: dict[str, str]  # name of a file → why
     first_month: date | None
     seen_until: date | None
-    rolls: tuple[tuple[str, str, int], ...] = ()  # status of a month, of the next, and how many loans went so
+    # Status of a month, of the next, and how many loans went so; of a loan that runs its days past due, where told.
+    rolls: tuple[tuple[str, str, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON record: dates as YYYY-MM."""
@@ -70,11 +78,13 @@ def read_outcomes(
     """Read every outcome file; one that cannot be read is reported, and the others are read.
 
     Args:
-        paths: CSV, CSV.GZ or Parquet files with the contract's id and status columns and a column `month`.
+        paths: CSV, CSV.GZ or Parquet files with the contract's id and status columns and a column `month`, and, where a
+            file tells them, `days_past_due` and `balance` (what is owed of the principal).
         contract: says which status means what.
         outcomes: Parquet to write, a row for each loan: its id, `outcome` (1 defaulted, 0 repaid, null neither yet),
             `status`, `month`, and where several months tell of it `first`, the first of them, `ended`, the first that
-            tells the outcome, and `before`, the last before that.
+            tells the outcome, and `before`, the last before that; `days_past_due` and `balance` of its latest month,
+            and of a default `exposure`, the last balance above 0 until then: many files write 0 once it is written off.
         rejected: Parquet to write: `REJECTED_SCHEMA`, a row for each unusable line.
         today: no month can be later.
     """
@@ -106,17 +116,27 @@ def _latest(lines: pl.DataFrame, name: str) -> pl.DataFrame:
     """Return how each loan stands by its lines (one a month, oldest first), and since when."""
     month, since = pl.col(MONTH), pl.col("ended")
     tells_it = pl.col(OUTCOME) == pl.col(OUTCOME).last()
+    owed = pl.col(BALANCE).filter((month <= month.filter(tells_it).first()) & (pl.col(BALANCE) > 0))
     loans = lines.group_by(name, maintain_order=True).agg(
-        pl.col(OUTCOME, "status", MONTH).last(),
+        pl.col(OUTCOME, "status", MONTH, DAYS_PAST_DUE, BALANCE).last(),
         month.first().alias("first"),
         month.filter(tells_it).first().alias("ended"),
+        pl.when(pl.col(OUTCOME).last() == 1).then(owed.last()).alias("exposure"),
     )
     before = lines.join(loans.select(name, "ended"), on=name).filter(month < since).group_by(name)
     return loans.join(before.agg(month.last().alias("before")), on=name, how="left", maintain_order="left")
 
 
 def _count_rolls(lines: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Count the loans that went from one status to another, or stayed, from a month to the next (roll rates)."""
+    """Count the loans that went from one status to another, or stayed, from a month to the next (roll rates).
+
+    Of a loan that runs its days past due say it, where a file tells them.
+    """
+    days, late = pl.col(DAYS_PAST_DUE), pl.lit(_LAST_BUCKET)
+    for end, label in reversed(_BUCKET_ENDS.items()):
+        late = pl.when(days <= end).then(pl.lit(label)).otherwise(late)
+    is_told = pl.col(OUTCOME).is_null() & days.is_not_null()
+    lines = lines.with_columns(pl.when(is_told).then(late).otherwise("status").alias("status"))
     following = pl.col("status", MONTH).shift(-1).over(name).name.prefix("next_")
     months = (pl.col(MONTH).dt.offset_by("1mo") == pl.col("next_month")).fill_null(False)
     pairs = lines.with_columns(following).filter(months)
@@ -128,10 +148,11 @@ def _read_files(
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
     """Return the usable lines of all files that can be read, the unusable ones, and why the other files cannot."""
     schema = {contract.id_name: pl.String, OUTCOME: pl.Int8, "status": pl.String, MONTH: pl.Date}
+    schema |= dict.fromkeys(AMOUNTS, pl.Float64)
     usable, unusable, unreadable = [pl.DataFrame(schema=schema)], [pl.DataFrame(schema=REJECTED_SCHEMA)], {}
     for path in paths:
         try:
-            table = open_columns(path, contract, _columns(contract))
+            table = open_columns(path, contract, _columns(contract), optional=AMOUNTS)
             with refuse_damage(path):
                 lines = pl.collect_all(_divide_lines(table, contract, today), engine="streaming")
         except BadInput as error:
@@ -172,10 +193,13 @@ def _divide_lines(table: LoanTable, contract: Contract, today: date) -> tuple[pl
         status.alias(RAW + OUTCOME),
         read_month(read(MONTH), table.dtypes[MONTH], *_month_format(contract)).alias(MONTH),
         as_text(read(MONTH), table.dtypes[MONTH]).alias(RAW + MONTH),
+        *(column for name in AMOUNTS for column in _amount(name, table, contract)),
     )
-    rules = [*([FAULTY] if faults else []), *_line_rules(contract, today)]
+    rules = [*([FAULTY] if faults else []), *_line_rules(contract, today), *map(_amount_rule, AMOUNTS)]
     broken = any_broken(rules)
-    usable = frame.filter(~broken).select(contract.id_name, OUTCOME, pl.col(RAW + OUTCOME).alias("status"), MONTH)
+    usable = frame.filter(~broken).select(
+        contract.id_name, OUTCOME, pl.col(RAW + OUTCOME).alias("status"), MONTH, *AMOUNTS
+    )
     return usable, rejection_lines(frame.filter(broken), rules, table, contract)
 
 
@@ -202,6 +226,25 @@ def _line_rules(contract: Contract, today: date) -> list[RowRule]:
         RowRule(MONTH, f"{MONTH}: impossible date", month.is_null(), why_unread),
         RowRule(MONTH, f"{MONTH}: in the future", month > today, f"is after today, {today:%Y-%m-%d}"),
     ]
+
+
+def _amount(name: str, table: LoanTable, contract: Contract) -> Iterator[pl.Expr]:
+    """Yield a number that a file may tell of a loan, and the text that says it; null in a file without it."""
+    dtype = table.dtypes.get(name, pl.String())
+    is_there, nothing = name in table.dtypes, pl.lit(None, dtype=pl.String)
+    raw = source_column(name, dtype, contract.files.nothing) if is_there else nothing
+    yield plain_number(raw, dtype, contract.files).alias(name)
+    yield as_text(raw, dtype).alias(RAW + name)
+
+
+def _amount_rule(name: str) -> RowRule:
+    """Reject a line whose number cannot be read or is impossible; it may be missing."""
+    text, number = pl.col(RAW + name), pl.col(name)
+    unusable = text.is_not_null() & ~number.is_between(0, _MOST).fill_null(False)
+    unread = why_no_number(text, "a number of 0 and more, or empty")
+    below = pl.lit("is no number of 0 and more; correct it, or leave it empty")
+    why = pl.when(number.is_null()).then(unread).otherwise(below)
+    return RowRule(name, f"{name}: impossible number", unusable, why)
 
 
 def _seen_until(usable: pl.DataFrame) -> date | None:

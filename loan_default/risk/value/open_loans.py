@@ -12,7 +12,14 @@ import polars as pl
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME
+from loan_default.risk.contract.columns import (
+    AMOUNT,
+    MONTHS_PAID,
+    OUTCOME,
+    STANDING_BALANCE,
+    STANDING_DAYS,
+    STANDING_MONTH,
+)
 from loan_default.risk.contract.pricing import value_problem
 from loan_default.risk.economics.cash_flows import balances
 from loan_default.risk.economics.loan_terms import LoanTerms
@@ -20,6 +27,7 @@ from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.month_texts import month_number
 from loan_default.risk.value.provision import OpenLoans
 
+_DAYS_A_MONTH = 30  # of the presumptions in IFRS 9: 30 days are a month, 90 are three
 GRANTED_PD = "granted_pd"  # column of loans: the PD by which each was decided on
 
 
@@ -35,8 +43,10 @@ def provision_problem(contract: Contract) -> str | None:
 def read_open(scorer: Scorer, loans: pl.DataFrame, snapshot: date) -> OpenLoans:
     """Read open loans (n rows) as of the month in which their file was taken.
 
-    What is owed is what was lent less the principal paid; where the book does not say that, what the schedule says is
-    owed after so many months. A payment is due each month: one in the month before the snapshot's is none too late.
+    What is owed, and how many days a payment is late, is what outcome files told (`STANDING_…`), of the month that they
+    tell it of. Else it is what was lent less the principal paid; where the book does not say that, what the schedule
+    says is owed after so many months. A payment is due each month: one in the month before the snapshot's is none too
+    late.
 
     Args:
         scorer: the version, with a value.
@@ -48,12 +58,20 @@ def read_open(scorer: Scorer, loans: pl.DataFrame, snapshot: date) -> OpenLoans:
     """
     contract, terms = scorer.contract, LoanTerms.of(scorer.contract)
     priced = terms.read(scorer.space.values(loans))
-    months = _column(loans, month_number(pl.lit(snapshot)) - month_number(pl.col(contract.time_name)))
+    issued = month_number(pl.col(contract.time_name))
+    until_file = _column(loans, month_number(pl.lit(snapshot)) - issued)
+    months, days, balance = until_file, *np.full((2, loans.height), np.nan)
+    if STANDING_MONTH in loans.columns:
+        since = _column(loans, month_number(pl.col(STANDING_MONTH)) - issued)
+        months = np.where(np.isnan(since), until_file, since)
+        days, balance = (_column(loans, pl.col(name)) for name in (STANDING_DAYS, STANDING_BALANCE))
     paid = _column(loans, pl.col(MONTHS_PAID)) if MONTHS_PAID in loans.columns else np.full(loans.height, np.nan)
     lent = _column(loans, pl.col(f"{AMOUNT}funded")) if f"{AMOUNT}funded" in loans.columns else priced.amounts
     lent = np.where(np.isnan(lent), priced.amounts, lent)
     repaid = _column(loans, pl.col(f"{AMOUNT}principal"))
     owed = np.where(np.isnan(repaid), _scheduled(lent, priced.rates, priced.terms, months), lent - repaid)
+    owed = np.where(np.isnan(balance), owed, balance)
+    overdue = np.maximum(until_file - np.nan_to_num(paid) - 1, 0) if MONTHS_PAID in loans.columns else paid
     granted = _column(loans, pl.col(GRANTED_PD)) if GRANTED_PD in loans.columns else np.full(loans.height, np.nan)
     return OpenLoans(
         pds=scorer.score(loans, with_reasons=False)["pd"].to_numpy(),
@@ -61,7 +79,7 @@ def read_open(scorer: Scorer, loans: pl.DataFrame, snapshot: date) -> OpenLoans:
         rates=priced.rates,
         terms=priced.terms,
         months=np.maximum(months, 0),
-        overdue=np.maximum(months - np.nan_to_num(paid) - 1, 0) if MONTHS_PAID in loans.columns else paid,
+        overdue=np.where(np.isnan(days), overdue, days / _DAYS_A_MONTH),
         granted_pds=granted,
         hazard_margins=scorer.hazard.margins(scorer.space.matrix(loans)) if scorer.hazard else None,
     )

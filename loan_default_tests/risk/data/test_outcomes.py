@@ -77,6 +77,45 @@ def test_months_of_a_loan_are_told_and_how_loans_went_from_one_to_the_next(read:
     )
 
 
+def test_days_past_due_and_balances_are_read_where_a_file_tells_them(read: Read) -> None:
+    header = f"{HEADER},days_past_due,balance"
+    report, outcomes, _ = read(
+        a=f"{header}\n1,Current,2019-01,0,900\n2,Current,2019-01,,700\n3,Current,2019-01,0,500\n",
+        b=f"{header}\n1,Current,2019-02,29.5,890\n2,Current,2019-02,29,690\n3,Current,2019-02,95,500\n",
+        c=f"{header}\n1,Current,2019-03,60,890.5\n2,Fully Paid,2019-03,0,0\n3,Charged Off,2019-03,125,0\n",
+        d=f"{HEADER}\n4,Current,2019-03\n",
+    )
+    names = ("days_past_due", "balance", "exposure")
+    told = {row["id"]: [row[name] for name in names] for row in outcomes.iter_rows(named=True)}
+    assert told == {
+        "1": [60, 890.5, None], "2": [0, 0, None], "3": [125, 0, 500], "4": [None, None, None]
+    }, "what is owed at a default is told before it is written off"  # fmt: skip
+    assert report.rolls == (
+        ("0 days", "30 to 59 days", 1),
+        ("0 days", "90 days and more", 1),
+        ("1 to 29 days", "Fully Paid", 1),
+        ("30 to 59 days", "60 to 89 days", 1),
+        ("90 days and more", "Charged Off", 1),
+        ("Current", "1 to 29 days", 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "reason"),
+    [
+        ("x,900", "days_past_due 'x' is no number; it must be a number of 0 and more, or empty"),
+        ("-3,900", "days_past_due '-3' is no number of 0 and more; correct it, or leave it empty"),
+        ("3,-900", "balance '-900' is no number of 0 and more; correct it, or leave it empty"),
+    ],
+)
+def test_a_line_with_an_impossible_number_is_told(read: Read, numbers: str, reason: str) -> None:
+    report, outcomes, rejected = read(
+        a=f"{HEADER},days_past_due,balance\n1,Current,2019-03,,\n2,Current,2019-03,{numbers}\n"
+    )
+    assert (outcomes.height, report.rejected) == (1, 1)
+    assert rejected["reason"].item() == reason
+
+
 def test_outcomes_are_read_as_the_book_writes_them(tmp_path: Path) -> None:
     book = small_book(files={"nothing": ["?"]}, fields={"issued": {"format": "%d.%m.%y", "century": 1930}})
     texts, numbers = tmp_path / "texts.csv", tmp_path / "numbers.parquet"

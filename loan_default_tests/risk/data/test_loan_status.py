@@ -1,0 +1,52 @@
+"""What outcome files told month by month counts for loans: since when an ending was known, and how open ones stand."""
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.columns import EXPOSURE, OUTCOME, OUTCOME_KNOWN, STANDING_BALANCE, STANDING_MONTH
+from loan_default.risk.data.loan_status import as_told, date_endings
+
+JANUARY, MARCH, JUNE = (date(2019, month, 1) for month in (1, 3, 6))
+
+
+def told(**columns: list[Any]) -> pl.LazyFrame:
+    """Return a table of outcomes, as `read_outcomes` writes it."""
+    schema = {
+        "id": pl.String, OUTCOME: pl.Int8, "month": pl.Date, "first": pl.Date, "ended": pl.Date,
+        "days_past_due": pl.Float64, "balance": pl.Float64, "exposure": pl.Float64,
+    }  # fmt: skip
+    count = len(columns["id"])
+    return pl.LazyFrame({name: columns.get(name, [None] * count) for name in schema}, schema=schema)
+
+
+def test_an_ending_is_known_since_files_told_it_of_a_loan_that_ran_before(contract: Contract) -> None:
+    ids = [*"abcdef"]
+    loans = pl.LazyFrame(
+        {"id": ids, OUTCOME: [1, 1, 0, None, 0, 1], OUTCOME_KNOWN: [JUNE, JUNE, JUNE, None, None, JUNE]},
+        schema_overrides={OUTCOME: pl.Int8},
+    )
+    outcomes = told(
+        id=[*"abcde"],
+        outcome=[1, 1, 1, 0, 0],
+        first=[JANUARY, MARCH, JANUARY, JANUARY, JANUARY],
+        ended=[MARCH, MARCH, MARCH, MARCH, MARCH],
+        exposure=[500.0, 400.0, 300.0, None, None],
+    )
+    dated = date_endings(loans, outcomes, contract).collect()
+    assert dated["id"].to_list() == ids
+    assert dated[OUTCOME].to_list() == [1, 1, 0, None, 0, 1]
+    assert dated[OUTCOME_KNOWN].to_list() == [MARCH, JUNE, JUNE, None, MARCH, JUNE]
+    assert dated[EXPOSURE].to_list() == [500, 400, None, None, None, None]
+    before = outcomes.drop("exposure")
+    assert date_endings(loans, before, contract) is loans, "a table of before does not say it"
+
+
+def test_open_loans_stand_as_they_were_told_to_since_their_file_was_taken(contract: Contract) -> None:
+    outcomes = told(id=[*"abc"], outcome=[None, 0, None], month=[MARCH, MARCH, JANUARY], balance=[90.0, 0.0, 80.0])
+    standing = as_told(pl.LazyFrame({"id": [*"abcd"]}), outcomes, contract, MARCH).collect()
+    assert standing["id"].to_list() == ["a", "c", "d"], "one has ended since"
+    assert standing[STANDING_MONTH].to_list() == [MARCH, None, None], "what is older than the file says less than it"
+    assert standing[STANDING_BALANCE].to_list() == [90, None, None]
