@@ -511,6 +511,7 @@ class _PastPoint(_Shape):
     year_mean_pd: Figure = None
     year_default_rate: Figure = None
     rules: Mapping[str, _Approved] | None = None
+    deciles: list[_Decile] = []
     terms: list[_TermPoint] = []
     model: str = ""
     leads: bool = True

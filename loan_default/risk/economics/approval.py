@@ -16,11 +16,13 @@ from loan_default.risk.arrays import Floats
 from loan_default.risk.economics.cash_flows import realised_values
 from loan_default.risk.economics.loss import EndedLoans
 from loan_default.risk.economics.valuation import PricedLoans, ValueModel
+from loan_default.risk.estimates import mean_estimate
 from loan_default.risk.policy import MARGIN_DIGITS
 
 Rule = Literal["pd", "npv"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 Mask = NDArray[np.bool_]
+_DECILES = 10
 
 
 @dataclass(frozen=True)
@@ -128,3 +130,37 @@ def approved_by(loans: ValuedLoans, rule: Rule, share: float) -> tuple[float, Ma
     margins = loans.margins
     cutoff = float(np.quantile(margins, 1 - share, method="lower" if share == 1 else "higher"))
     return cutoff, margins >= cutoff
+
+
+@dataclass(frozen=True)
+class RealisedGroup:
+    """Loans by what was expected of them: mean values of each loan, and where realised ones lie 19 times of 20.
+
+    The interval, from `low` to `high`, counts the spread of loans and months, and the error that the model's
+    development left, where that is known. `is_inside` tells whether what was realised lies in it.
+    """
+
+    group: int
+    loans: int
+    expected: float
+    realised: float
+    low: float
+    high: float
+    is_inside: bool
+
+
+def realised_by_decile(loans: ValuedLoans) -> list[RealisedGroup]:
+    """Compare expected and realised net present value by tenths of the expected."""
+    order = np.argsort(loans.expected_npv, kind="stable")
+    groups = []
+    for number, rows in enumerate(np.array_split(order, min(_DECILES, len(order))), 1):
+        issued = None if loans.issued is None else loans.issued[rows]
+        beyond = mean_estimate(loans.npv[rows] - loans.expected_npv[rows], issued)
+        development = sum(
+            loans.npv_error[rows][loans.terms[rows] == term].sum() ** 2 for term in np.unique(loans.terms[rows])
+        ) ** 0.5 / len(rows)
+        half = float(np.hypot((beyond.high - beyond.low) / 2, 1.96 * development))
+        expected, realised = (float(values[rows].mean()) for values in (loans.expected_npv, loans.npv))
+        low, high = expected - half, expected + half
+        groups.append(RealisedGroup(number, len(rows), expected, realised, low, high, low <= realised <= high))
+    return groups

@@ -128,8 +128,12 @@ class ValueModel:
         return UnitValues(*np.round(columns, _DIGITS))
 
     def errors(self, loans: PricedLoans) -> Floats:
-        """Return the standard error of the net present values (n,) that development leaves, alike for all of a term."""
-        by_term = {term: max(each.error, each.month_error or 0.0) for term, each in self.corrections.items()}
+        """Return the standard error of the net present values (n,) that development leaves, alike for all of a term.
+
+        0 of a term without a correction, where it is not known.
+        """
+        known = {term: max(each.error, each.month_error or 0.0) for term, each in self.corrections.items()}
+        by_term = dict.fromkeys(self.endings, 0.0) | known
         return loans.amounts * self._by_term(loans.terms, by_term)
 
     def _by_term(self, terms: Floats, values: Mapping[int, float]) -> Floats:

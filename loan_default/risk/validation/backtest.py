@@ -24,7 +24,16 @@ from loan_default.risk.contract.columns import MATURES, OUTCOME
 from loan_default.risk.contract.pricing import value_problem
 from loan_default.risk.data.as_of import months_until_known, require_known
 from loan_default.risk.data.splitting import SplitPlan
-from loan_default.risk.economics.approval import RULES, ApprovedLoans, Mask, ValuedLoans, approved_by, outcome_of
+from loan_default.risk.economics.approval import (
+    RULES,
+    ApprovedLoans,
+    Mask,
+    RealisedGroup,
+    ValuedLoans,
+    approved_by,
+    outcome_of,
+    realised_by_decile,
+)
 from loan_default.risk.economics.cash_flows import realised_values
 from loan_default.risk.economics.loan_terms import LoanTerms, read_ended
 from loan_default.risk.economics.loss import EndedLoans
@@ -84,6 +93,7 @@ class BackTestPoint:
         approved_expected_npv: what these were expected to earn by what was known at the month, where that was enough.
         rules: where it was, what as many loans as are approved came to by either rule (`pd`, `npv`), and the approved
             ones themselves (`present`).
+        deciles: there also what the loans earned by tenths of what each was expected to.
         terms: the same by term, where there are several.
         year_default_rate: share of the loans that defaulted within 12 months.
         year_mean_pd: mean of the PDs of 12 months, where there are any.
@@ -109,6 +119,7 @@ class BackTestPoint:
     declined: float | None = None
     approved_expected_npv: float | None = None
     rules: Mapping[str, ApprovedLoans] | None = None
+    deciles: tuple[RealisedGroup, ...] = ()
     terms: tuple[TermFigures, ...] = ()
     year_default_rate: float | None = None
     year_mean_pd: float | None = None
@@ -201,6 +212,11 @@ def rules_of(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str,
     for point in points:
         if point.get("leads", True):
             yield from ((point, rule, outcome) for rule, outcome in (point.get("rules") or {}).items())
+
+
+def deciles_of(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]:
+    """Yield each point of the candidates that lead, with what loans earned by tenths of what was expected of them."""
+    yield from ((point, point["deciles"]) for point in points if point.get("leads", True) and point.get("deciles"))
 
 
 def reasons_of(points: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -392,6 +408,7 @@ def _measure(point: BackTestPoint, tested: TestedLoans, model: PastModel, past: 
         declined=float((bands == DECLINE).mean()),
         approved_expected_npv=expected_npv,
         rules=None if expected is None else _rules(expected, approved, past.policy.value),
+        deciles=() if expected is None else tuple(realised_by_decile(expected.loans)),
         terms=_by_term(tested, pds, approved, expected),
         year_default_rate=float(in_year.mean()),
         year_mean_pd=None if model.year_pds is None else float(model.year_pds.mean()),

@@ -22,14 +22,12 @@ from loan_default.risk.economics.approval import (
     approved_by,
     outcome_of,
 )
-from loan_default.risk.estimates import mean_estimate
 from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.policy import HIGHEST_CUT_OFF, DecidedBy, StrategyLimits
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
 _GRID = 40  # cut-offs of each kind that are tried
 _TAIL = (0.985, 0.99, 0.995)  # beyond which few loans lie, far apart
-_DECILES = 10
 _CONFIDENCE = 0.95
 _MOST_UNITS = 400  # that are resampled: in a book without months, so many draws of its loans
 
@@ -51,43 +49,6 @@ def strategy_curve(loans: ValuedLoans, capital_share: float) -> list[RulePoint]:
             cutoff, approved = approved_by(loans, rule, share)
             points.append(RulePoint(rule, cutoff, outcome_of(loans, approved, capital_share)))
     return points
-
-
-@dataclass(frozen=True)
-class RealisedGroup:
-    """Loans by what was expected of them: mean values of each loan, with the interval of expected less realised.
-
-    The interval counts the spread of loans and months, and the error that the model's development left. `is_inside`
-    tells whether it holds no difference.
-    """
-
-    group: int
-    loans: int
-    expected: float
-    realised: float
-    low: float
-    high: float
-
-    @property
-    def is_inside(self) -> bool:
-        """Tell whether what was realised lies where it was expected."""
-        return self.low <= self.realised <= self.high
-
-
-def realised_by_decile(loans: ValuedLoans) -> list[RealisedGroup]:
-    """Compare expected and realised net present value by tenths of the expected."""
-    order = np.argsort(loans.expected_npv, kind="stable")
-    groups = []
-    for number, rows in enumerate(np.array_split(order, min(_DECILES, len(order))), 1):
-        issued = None if loans.issued is None else loans.issued[rows]
-        beyond = mean_estimate(loans.npv[rows] - loans.expected_npv[rows], issued)
-        development = sum(
-            loans.npv_error[rows][loans.terms[rows] == term].sum() ** 2 for term in np.unique(loans.terms[rows])
-        ) ** 0.5 / len(rows)
-        half = float(np.hypot((beyond.high - beyond.low) / 2, 1.96 * development))
-        expected, realised = (float(values[rows].mean()) for values in (loans.expected_npv, loans.npv))
-        groups.append(RealisedGroup(number, len(rows), expected, realised, expected - half, expected + half))
-    return groups
 
 
 @dataclass(frozen=True)

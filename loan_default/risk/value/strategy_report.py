@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
-from loan_default.risk.economics.approval import RULES, Mask, ValuedLoans, approved_by, outcome_of
+from loan_default.risk.economics.approval import RULES, Mask, ValuedLoans, approved_by, outcome_of, realised_by_decile
 from loan_default.risk.economics.loss import losses_by_vintage, measure_losses
 from loan_default.risk.economics.valuation import ValueModel
 from loan_default.risk.metrics import Bootstrap
@@ -26,7 +26,7 @@ from loan_default.risk.model.scorer import DECISIONS, Scorer
 from loan_default.risk.model.valued_version import ScoredLoans
 from loan_default.risk.policy import CUT_OFFS, DecidedBy, StrategyLimits
 from loan_default.risk.validation.examination.fairness import divide_loans
-from loan_default.risk.value.strategy import propose, realised_by_decile, strategy_curve, why_none
+from loan_default.risk.value.strategy import propose, strategy_curve, why_none
 
 _LEAST_LOANS = 100  # of a group that is shown
 
@@ -85,7 +85,7 @@ def measure_strategy(
         "present": {name: asdict(outcome_of(loans, approved, capital)) for name, approved in present.items()},
         "equal_number": {rule: asdict(outcome_of(loans, approved, capital)) for rule, approved in equal.items()},
         "curve": [asdict(point) for point in strategy_curve(loans, capital)],
-        "deciles": [{**asdict(group), "is_inside": group.is_inside} for group in realised_by_decile(loans)],
+        "deciles": [asdict(group) for group in realised_by_decile(loans)],
         "vintages": [*_vintages(loans, scored, contract)],
         "vintage_losses": [*_vintage_losses(scored, value, contract)],
         "losses": [asdict(estimate) for estimate in measure_losses(scored.ended)],

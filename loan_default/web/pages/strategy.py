@@ -18,7 +18,7 @@ from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
 from loan_default.risk.errors import DamagedRecord
 from loan_default.risk.text import percent
-from loan_default.risk.validation.backtest import PRESENT, rules_of
+from loan_default.risk.validation.backtest import PRESENT, deciles_of, rules_of
 from loan_default.settings import Settings
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
@@ -66,7 +66,7 @@ def strategy_content(
         "tables": [
             *(_tables(measured, contract) if measured else ()),
             *(_provision_tables(provided, contract) if provided else ()),
-            *([backtest_table(backtest)] if backtest else ()),
+            *(_past_tables(backtest) if backtest else ()),
         ],
         "backtest": backtest,
         "damages": (),
@@ -230,6 +230,13 @@ def group_table(groups: Sequence[Record], contract: Contract) -> PageTable:
     return PageTable("groups", "As many loans by either rule, by term, segment and group", columns, rows)
 
 
+def _past_tables(record: Record) -> Iterator[PageTable]:
+    """Tabulate a back-test; records of before do not tell tenths."""
+    yield backtest_table(record)
+    if any(deciles_of(record["points"])):
+        yield past_decile_table(record)
+
+
 def backtest_table(record: Record) -> PageTable:
     """Tabulate what both rules would have earned as of past months, beside what was expected of it then."""
     columns = (Column("as of"), Column("label", "tag"), Column("model"), Column("approved"), *_columns())
@@ -243,6 +250,25 @@ def backtest_table(record: Record) -> PageTable:
         "cut-offs approve, and as many loans by either rule"
     )
     return PageTable("rules_of_past_months", caption, columns, rows)
+
+
+def past_decile_table(record: Record) -> PageTable:
+    """Tabulate how many tenths of what models of past months expected came as expected."""
+    of_a_loan = counts("expected of the lowest tenth", "realised of it", "expected of the highest", "realised of this")
+    columns = (Column("as of"), Column("label", "tag"), Column("model"), *counts("tenths", "inside"), *of_a_loan)
+    rows = [
+        (
+            *(point["month"], point["label"], kind_words(point.get("model", "")), len(groups)),
+            sum(group["is_inside"] for group in groups),
+            *(groups[end][name] for end in (0, -1) for name in ("expected", "realised")),
+        )
+        for point, groups in deciles_of(record["points"])
+    ]
+    caption = (
+        "As of past months, loans by tenths of what was expected of them: in how many what was realised lies inside of "
+        f"its 95% interval, and means of a loan{f' in {unit}' if (unit := record.get('unit')) else ''}"
+    )
+    return PageTable("deciles_of_past_months", caption, columns, rows)
 
 
 def _provision_tables(provision: Record, contract: Contract) -> Iterator[PageTable]:

@@ -1,11 +1,13 @@
 """What approved loans come to: parts add up, and a rule approves what it ranks first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loan_default.risk.economics.approval import RULES, approved_by, outcome_of
+from loan_default.risk.economics.approval import RULES, approved_by, outcome_of, realised_by_decile
 from loan_default_tests.risk.economics.valued import valued_loans
 
 LOANS = valued_loans()
@@ -35,3 +37,17 @@ def test_the_rule_by_value_has_the_highest_margins(share: float) -> None:
 
 def test_no_share_is_nobody() -> None:
     assert not any(approved_by(LOANS, rule, 0.0)[1].any() for rule in RULES)
+
+
+def test_realised_values_lie_where_a_right_model_expects_them() -> None:
+    groups = realised_by_decile(LOANS)
+    assert sum(group.loans for group in groups) == len(LOANS.pds)
+    assert [group.expected for group in groups] == sorted(group.expected for group in groups)
+    assert sum(group.is_inside for group in groups) >= 9
+    wrong = replace(LOANS, npv=LOANS.npv - 0.1 * LOANS.amounts)
+    assert not any(group.is_inside for group in realised_by_decile(wrong))
+    unsure = replace(LOANS, npv_error=0.05 * LOANS.amounts)
+    assert all(
+        wide.high - wide.low > narrow.high - narrow.low
+        for wide, narrow in zip(realised_by_decile(unsure), groups, strict=True)
+    )

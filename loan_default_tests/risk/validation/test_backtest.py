@@ -114,6 +114,9 @@ def test_what_approved_loans_earned_is_summed_beside_what_was_expected(
         assert point.rules["present"].expected_npv == point.approved_expected_npv
         for name in ("approved_npv", "approved_expected_npv"):
             assert sum(getattr(term, name) for term in point.terms) == pytest.approx(getattr(point, name))
+        assert sum(each.loans * each.realised for each in point.deciles) == pytest.approx(earned)
+        assert sum(each.loans * each.expected for each in point.deciles) == pytest.approx(point.approved_expected_npv)
+        assert sum(each.is_inside for each in point.deciles) >= 7
         lent = tested.select(pl.col("amount_funded").sum()).item()
         assert point.approved_expected_npv == pytest.approx(earned, abs=0.06 * lent)
 

@@ -6,7 +6,7 @@ import pytest
 from loan_default.risk.economics.approval import outcome_of
 from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.policy import HIGHEST_CUT_OFF, StrategyLimits
-from loan_default.risk.value.strategy import SHARES, propose, realised_by_decile, strategy_curve, why_none
+from loan_default.risk.value.strategy import SHARES, propose, strategy_curve, why_none
 from loan_default_tests.risk.economics.valued import valued_loans
 
 LOANS = valued_loans()
@@ -23,20 +23,6 @@ def test_both_rules_approve_the_same_shares() -> None:
         assert by_pd.outcome.mean_pd <= by_value.outcome.mean_pd + 1e-9
     volumes = [point.outcome.volume for point in points[1::2]]
     assert volumes == sorted(volumes)
-
-
-def test_realised_values_lie_where_a_right_model_expects_them() -> None:
-    groups = realised_by_decile(LOANS)
-    assert sum(group.loans for group in groups) == len(LOANS.pds)
-    assert [group.expected for group in groups] == sorted(group.expected for group in groups)
-    assert sum(group.is_inside for group in groups) >= 9
-    wrong = replace(LOANS, npv=LOANS.npv - 0.1 * LOANS.amounts)
-    assert not any(group.is_inside for group in realised_by_decile(wrong))
-    unsure = replace(LOANS, npv_error=0.05 * LOANS.amounts)
-    assert all(
-        wide.high - wide.low > narrow.high - narrow.low
-        for wide, narrow in zip(realised_by_decile(unsure), groups, strict=True)
-    )
 
 
 def test_without_limits_all_loans_of_some_value_are_proposed() -> None:

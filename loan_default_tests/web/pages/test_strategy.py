@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from loan_default.adapters import storage
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.economics.approval import ApprovedLoans
+from loan_default.risk.economics.approval import ApprovedLoans, RealisedGroup
 from loan_default.settings import Settings
 from loan_default.web.app import create_app
 from loan_default.web.pages.strategy import proposal_table, strategy_content
@@ -51,6 +51,11 @@ def test_what_was_earned_as_of_past_months_stands_beside_what_was_expected(tmp_p
         ("2013-01", "open", "logistic regression", word, 80) for word in ("by the policy", "by PD", "by value")
     ]
     assert table.rows[0][-4:] == (3e4, 2e4, 0.1, 0.07)
+    groups = [RealisedGroup(number, 8, 10.0 * number, 9.0 * number, 0.0, 20.0, number < 3) for number in (1, 2, 3)]
+    told = {**record, "points": [{**point, "deciles": [asdict(group) for group in groups]}, *others]}
+    _, tenths = strategy_content(None, None, told, contract=CONTRACT)["tables"]
+    assert tenths.rows == [("2013-01", "open", "logistic regression", 3, 2, 10.0, 9.0, 30.0, 27.0)]
+    assert len(tenths.columns) == 9
     settings = Settings(tmp_path)
     storage.write_json(settings.layout.record("backtest"), filled("backtest", record))
     text = unescape(client_of(create_app(settings, People())).get("/strategy").text)

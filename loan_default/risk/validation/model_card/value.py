@@ -5,12 +5,12 @@ Tested in `risk/value/test_strategy_report.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.text import percent
-from loan_default.risk.validation.backtest import rules_of
+from loan_default.risk.validation.backtest import deciles_of, rules_of
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 
 _RULES = {"pd": "lowest PD", "npv": "highest net present value of a unit lent"}
@@ -53,7 +53,8 @@ def value(inputs: ModelCardInputs) -> Iterator[str]:
             for each in report["losses"]
         ],
     )
-    if past := [*rules_of((inputs.backtest or {"points": ()})["points"])]:
+    points = (inputs.backtest or {"points": ()})["points"]
+    if past := [*rules_of(points)]:
         yield (
             "The same as of past months, of models that were developed on what was known then, with what was expected "
             "by that, on the loans of the months after each (`present`: what the policy's cut-offs approve):"
@@ -63,12 +64,28 @@ def value(inputs: ModelCardInputs) -> Iterator[str]:
              "NPV", "Return"],
             [(point["month"], point["label"], *_line(_RULES.get(rule, rule), each)) for point, rule, each in past],
         )  # fmt: skip
+    if tenths := [*deciles_of(points)]:
+        yield (
+            "By tenths of what those models expected of each loan: in how many what was realised lies inside of "
+            "its 95% interval, which counts how loans and months differ, and not that the level of PDs may be wrong:"
+        )
+        yield markdown_table(
+            ["As of", "Label", "Inside", "Expected of a loan of the lowest tenth", "Realised",
+             "Expected of one of the highest", "Realised"],
+            [(point["month"], point["label"], *_ends(groups)) for point, groups in tenths],
+        )  # fmt: skip
 
 
 def _line(name: str, each: Mapping[str, Any]) -> tuple[Any, ...]:
     sums = (f"{each[key] / _THOUSAND:z,.0f}" for key in ("expected_loss", "loss", "expected_npv", "npv"))
     volume, rate, realised = f"{each['volume'] / _THOUSAND:,.0f}", each["default_rate"], each["realised_return"]
     return (name, each["loans"], volume, percent(rate), *sums, percent(realised))
+
+
+def _ends(groups: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Write how many tenths are as expected, and what was expected and realised of a loan of the outermost two."""
+    values = [f"{groups[end][name]:z,.0f}" for end in (0, -1) for name in ("expected", "realised")]
+    return (f"{sum(group['is_inside'] for group in groups)} of {len(groups)}", *values)
 
 
 def _span(figure: Mapping[str, float]) -> str:
