@@ -6,7 +6,7 @@ What is computed of loans is `risk.value.provision`'s. The row of each loan is s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import prediction_history
@@ -51,8 +51,7 @@ def provide_for(
     Raises:
         BadInput: no version is in production, or the loans do not say when their file was taken.
     """
-    from loan_default.risk.data.loan_status import as_told
-    from loan_default.risk.value.open_loans import provision_problem, read_open, select_open
+    from loan_default.risk.value.open_loans import provision_problem, read_open
     from loan_default.risk.value.provision import LossModel, provision_loans, summarise
 
     version = version_in_production(models.tracking)
@@ -60,16 +59,13 @@ def provide_for(
     target = workspace.layout.table("provision")
     scorer = models.scorer(version)
     problem = provision_problem(contract) or (_NO_VALUE if scorer.value is None else None)
-    if problem or scorer.value is None:
+    if problem:
         remove(target)
         return {**head, "problem": problem}
     snapshot = parse_optional_month(loan_splits.get("snapshot"), "snapshot")
     if snapshot is None:
         raise BadInput("The loans do not say when their file was taken; clean them with --snapshot.")
-    still_open = select_open(loans.scan())
-    if outcomes := workspace.find_table("loan_outcomes"):
-        still_open = as_told(still_open, outcomes.scan(), contract, snapshot)
-    open_loans = _with_granted(still_open, contract, workspace, now).collect()
+    open_loans = _with_granted(_still_open(loans.scan(), contract, workspace, snapshot), contract, workspace, now)
     if open_loans.is_empty():
         remove(target)
         return {**head, "problem": "Every loan of the file has ended, so there is nothing to provide for."}
@@ -117,11 +113,20 @@ def _quarter(contract: Contract) -> pl.Expr:
     return pl.format("{}-Q{}", month.dt.year(), month.dt.quarter()).alias("quarter")
 
 
-def _with_granted(loans: pl.LazyFrame, contract: Contract, workspace: Workspace, now: datetime) -> pl.LazyFrame:
+def _still_open(loans: pl.LazyFrame, contract: Contract, workspace: Workspace, snapshot: date) -> pl.LazyFrame:
+    """Select the open loans, with how they stand by outcome files where any were read."""
+    from loan_default.risk.data.loan_status import as_told
+    from loan_default.risk.value.open_loans import select_open
+
+    outcomes, still_open = workspace.find_table("loan_outcomes"), select_open(loans)
+    return as_told(still_open, outcomes.scan(), contract, snapshot) if outcomes else still_open
+
+
+def _with_granted(loans: pl.LazyFrame, contract: Contract, workspace: Workspace, now: datetime) -> pl.DataFrame:
     """Join the first PD that the prediction history holds of each loan."""
     import polars as pl
 
     history = prediction_history.scan(workspace.layout, contract, workspace.staging, now.date())
     first = history.sort("scored_at").group_by(contract.id_name).agg(pl.col("pd").first().alias("granted_pd"))
     named = pl.col(contract.id_name).cast(pl.String)
-    return loans.with_columns(named).join(first, on=contract.id_name, how="left", maintain_order="left")
+    return loans.with_columns(named).join(first, on=contract.id_name, how="left", maintain_order="left").collect()
