@@ -228,14 +228,15 @@ def _judge_blanked(evaluation: Evaluation, policy: PromotionPolicy) -> Finding:
     worst = max(evaluation.blanked, key=lambda blanked: blanked.approvals_rise, default=None)
     if worst is None:
         return Finding(MISSING, True, "No field can be left out.")
+    drawn = f"{worst.rows:,} test loans" + (" that were drawn" if worst.rows < evaluation.rows else "")
     if worst.approvals_rise <= 0:
-        sentence = f"None of {len(evaluation.blanked):,} fields raises approvals where all of {worst.rows:,} test loans"
+        sentence = f"None of {plural(len(evaluation.blanked), 'field')} raises approvals where all of {drawn}"
         return Finding(MISSING, True, f"{sentence} leave it out.")
     return Finding(
         MISSING,
         worst.approvals_rise <= policy.blank_approvals_rise_at_most,
         f"Of the fields that can be left out {worst.field} raises approvals most: from {worst.approved:.1%} to "
-        f"{worst.approved_without:.1%} of {worst.rows:,} test loans where all leave it out; a rise of "
+        f"{worst.approved_without:.1%} of {drawn} where all leave it out; a rise of "
         f"{100 * policy.blank_approvals_rise_at_most:.10g} points is allowed.",
     )
 

@@ -335,6 +335,9 @@ def test_no_field_is_said_to_raise_approvals_that_does_not() -> None:
     decision = decide(changed(blanked=(lowers, replace(lowers, field="dti", approved_without=0.0)))((EVIDENCE, BETTER)))
     assert decision.verdict == "promote"
     assert "None of 2 fields raises approvals where all of 500 test loans leave it out." in decision.reasons
+    drawn = decide(changed(rows=2_000, blanked=(lowers,))((EVIDENCE, BETTER)))
+    sentence = "None of 1 field raises approvals where all of 500 test loans that were drawn leave it out."
+    assert sentence in drawn.reasons
 
 
 def test_a_segment_that_the_book_does_not_fill_is_left_out_and_named_once() -> None:
