@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import mimetypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,8 +86,10 @@ def find(path: UPath) -> Object | None:
 def list_objects(folder: UPath) -> list[Object]:
     """List the objects directly in a folder."""
     with _explaining_errors(folder, "listed"):
-        blobs = _listing(folder, "items(name,size,generation,updated),nextPageToken")
-        return [_object(blob) for blob in blobs if not blob.name.endswith("/")]  # the console makes a folder that way
+        # As they were answered: to make Google's object of each takes most of the time of listing thousands.
+        pages = _listing(folder, "items(name,size,generation,updated),nextPageToken").pages
+        items = [item for page in pages for item in page.raw_page.get("items", ())]
+    return [_listed(item) for item in items if not item["name"].endswith("/")]  # the console makes a folder that way
 
 
 def list_folders(folder: UPath) -> list[str]:
@@ -180,6 +182,11 @@ def _blob(path: UPath, **options: Any) -> Blob:
 def _listing(folder: UPath, fields: str) -> Any:
     prefix = f"{_name(folder)}/".removeprefix("/")
     return _bucket(folder).list_blobs(prefix=prefix, delimiter="/", fields=fields, **_patience_options(folder))
+
+
+def _listed(item: Mapping[str, str]) -> Object:
+    changed_at = datetime.fromisoformat(item["updated"])
+    return Object(item["name"].rpartition("/")[2], int(item["size"]), int(item["generation"]), changed_at)
 
 
 def _object(blob: Blob) -> Object:

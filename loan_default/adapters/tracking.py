@@ -343,7 +343,7 @@ class Tracking:
 
     def versions_of(self, *aliases: str) -> list[ModelVersion | None]:
         """Return the version that each alias points at, None where it points at none."""
-        with self._client(f"read the alias {' and '.join(aliases)}") as client:
+        with self._client(f"read the alias{'es' * (len(aliases) > 1)} {', '.join(aliases)}") as client:
             numbers = self._aliases(client)
         versions = {number: self.get(number) for number in {numbers[alias] for alias in aliases if alias in numbers}}
         return [versions.get(numbers[alias]) if alias in numbers else None for alias in aliases]
