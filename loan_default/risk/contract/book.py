@@ -259,10 +259,10 @@ class Contract(Section):
     @property
     def dated_by(self) -> Snapshot | None:
         """Return the column that shows when a file was taken: that of the snapshot, or else of the last payments."""
-        known = self.outcome.known
-        if self.snapshot or known is None:
+        payments = self.outcome.known
+        if self.snapshot or payments is None:
             return self.snapshot
-        return Snapshot(column=known.last_payment, format=known.format, century=known.century)
+        return Snapshot(column=payments.last_payment, format=payments.format, century=payments.century)
 
     @cached_property
     def cohort_name(self) -> str | None:
