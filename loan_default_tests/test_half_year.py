@@ -380,7 +380,7 @@ class World:
         )
         self.instance.add_run(run)
         self.runs.append(Run(run, why, self.now))
-        begins = {"retraining_job": "A retraining began", "serving_job": "The scoring server is seen to"}
+        begins = {"retraining_job": "A retraining began", "serving_job": "The scoring server is started or reloaded"}
         if REASON_TAG in tags and job in begins:
             self.news.append(News(self.now, begins[job], run.run_id))
 
@@ -518,7 +518,7 @@ class World:
         record |= {"decided_by": by, "reasons": [f"For {number} reasons."]}
         name = f"{moment:%Y%m%dT%H%M%S}-{verdict}-version-{version}.json"
         self.file("history", name, text=json.dumps(record))
-        self.news.append(News(self.now, f"{verdict} version {version}", f"For {number} reasons."))
+        self.news.append(News(self.now, f"Decision: {verdict} version {version}", f"For {number} reasons."))
 
     # --- ticks
 

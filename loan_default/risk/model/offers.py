@@ -130,11 +130,11 @@ def explain_no_offer(contract: Contract, application: Application, decision: str
     fields = [field for field in contract.features if [*_steps(contract, field, application)]]
     if not fields:
         return "The application holds nothing that this applicant can change."
-    one = "" if len(fields) == 1 else "one or two of these: "
+    count = "" if len(fields) == 1 else "one or two of these: "
     far = "; numbers were lowered to a quarter at most, or raised to the double"
     reach = far if any(field.applicant_can in ("lower", "raise") for field in fields) else ""
     names = "; ".join(field.short for field in fields)
-    return f"No change that was tried leads to a better decision (of {one}{names}{reach})."
+    return f"No change that was tried leads to a better decision (of {count}{names}{reach})."
 
 
 def _priced_fields(contract: Contract) -> set[str]:
