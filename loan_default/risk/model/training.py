@@ -1,4 +1,4 @@
-"""Fits the candidates and ranks them, each with a calibrated PD.
+"""Fits the candidates and chooses among them, each with a calibrated PD.
 
 Every candidate goes the same way: fitted on the train window, calibrated by what it says of the calibrate window,
 which it has not seen, then fitted again on both. The test window is not known here. How a candidate is fitted is its
@@ -20,7 +20,7 @@ from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.errors import BadInput
 from loan_default.risk.loan_order import period_numbers
-from loan_default.risk.metrics import Bootstrap, Interval, auc_of, measure
+from loan_default.risk.metrics import Bootstrap, Interval, auc_gain, auc_of, measure
 from loan_default.risk.model.calibration import Calibration, fit_calibration
 from loan_default.risk.model.candidates.base import CandidateModel, CandidateParameters
 from loan_default.risk.model.candidates.registry import CANDIDATES, candidate_class
@@ -76,7 +76,10 @@ def train_candidates(
     kinds: Sequence[str] = (),
     on_fitted: Callable[[Candidate], None] = lambda candidate: None,
 ) -> tuple[Candidate, ...]:
-    """Fit candidates and return them best first, by AUC on the calibrate window.
+    """Fit candidates and return the one that is chosen first, then the others by AUC on the calibrate window.
+
+    The first of `CANDIDATES` is chosen unless another ranks the calibrate window's loans better by more than chance, as
+    the 95% interval of the paired gain in AUC says: what is less is no better on the next loans.
 
     Args:
         development: train and calibrate windows.
@@ -101,9 +104,20 @@ def train_candidates(
     fitted = []
     for model in CANDIDATES:
         if model in chosen:
-            fitted.append(_fit(model, search.parameters(model.name), development, decision, seed))
-            on_fitted(fitted[-1])
-    return tuple(sorted(fitted, key=lambda candidate: -candidate.metrics["auc"].value))
+            candidate, outcomes = _fit(model, search.parameters(model.name), development, decision, seed)
+            fitted.append(candidate)
+            on_fitted(candidate)
+    return choose_first(fitted, outcomes)
+
+
+def choose_first(fitted: Sequence[Candidate], outcomes: Floats) -> tuple[Candidate, ...]:
+    """Put the candidate that is chosen first, the others by their AUC; outcomes (n,) are those of their margins."""
+    chosen, *others = fitted
+    for other in others:
+        if auc_gain(outcomes, other.margins, chosen.margins, bootstrap=_BOOTSTRAP).low > 0:
+            chosen = other
+    ranked = sorted(fitted, key=lambda candidate: -candidate.metrics["auc"].value)
+    return (chosen, *(candidate for candidate in ranked if candidate is not chosen))
 
 
 def _fit(
@@ -112,8 +126,8 @@ def _fit(
     development: Development,
     decision: DecisionPolicy,
     seed: int,
-) -> Candidate:
-    """Fit with its calibration, and measure it on the calibrate window."""
+) -> tuple[Candidate, Floats]:
+    """Fit with its calibration, and measure it on the calibrate window; also return the outcomes there."""
     final, calibration, scores, outcomes, matured = fit_calibrated(model, parameters, development, seed)
     margins = scores[matured]
     metrics = measure(
@@ -125,7 +139,7 @@ def _fit(
     )
     space = development.space
     scorer = Scorer(final, model.name, calibration, decision, space.contract, space.population)
-    return Candidate(model.name, scorer, final.record(parameters), metrics, margins, scores)
+    return Candidate(model.name, scorer, final.record(parameters), metrics, margins, scores), outcomes
 
 
 def fit_calibrated(

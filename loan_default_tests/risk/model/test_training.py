@@ -16,7 +16,7 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splits import WINDOWS
 from loan_default.risk.data.splitting import window_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.metrics import Bootstrap, auc_of, measure
+from loan_default.risk.metrics import Bootstrap, Interval, auc_of, measure
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment
@@ -24,7 +24,7 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
-from loan_default.risk.model.training import Candidate, opinion_auc, train_candidates
+from loan_default.risk.model.training import Candidate, choose_first, opinion_auc, train_candidates
 from loan_default.risk.policy import load_policy
 from loan_default_tests.packages import full_search_space
 from loan_default_tests.risk.conftest import SEED, published_loans
@@ -48,12 +48,30 @@ def small(development: LocalDevelopment, rows: int = 600) -> LocalDevelopment:
     return LocalDevelopment(development.space, head("train"), head("calibrate"))  # type: ignore[arg-type]
 
 
-def test_candidates_come_best_first(ranked: tuple[Candidate, ...]) -> None:
+def test_the_chosen_candidate_comes_first_and_the_others_by_their_auc(ranked: tuple[Candidate, ...]) -> None:
     aucs = [candidate.metrics["auc"].value for candidate in ranked]
     assert sorted(candidate.kind for candidate in ranked) == sorted(NAMES)
-    assert aucs == sorted(aucs, reverse=True)
+    assert aucs[1:] == sorted(aucs[1:], reverse=True)
     assert len(set(aucs)) == len(NAMES)
     assert all(candidate.scorer.kind == candidate.kind for candidate in ranked)
+
+
+def test_another_candidate_is_chosen_only_for_more_than_chance(ranked: tuple[Candidate, ...]) -> None:
+    outcomes = np.random.default_rng(1).integers(0, 2, 400).astype(np.float64)
+    noise = np.random.default_rng(2).normal(size=(3, 400))
+
+    def candidate(kind: str, margins: Floats) -> Candidate:
+        auc = auc_of(outcomes, margins)
+        metrics = {**ranked[0].metrics, "auc": Interval(auc, auc, auc)}
+        return replace(ranked[0], kind=kind, margins=margins, metrics=metrics)
+
+    alike = sorted((outcomes + noise[0] + x for x in (0, noise[1] / 4)), key=lambda margins: auc_of(outcomes, margins))
+    first, a_hair_better = candidate("first", alike[0]), candidate("a hair better", alike[1])
+    better = candidate("better", 3 * outcomes + noise[2])
+    assert first.metrics["auc"].value < a_hair_better.metrics["auc"].value < better.metrics["auc"].value
+    assert [each.kind for each in choose_first([first, a_hair_better], outcomes)] == ["first", "a hair better"]
+    chosen = choose_first([first, a_hair_better, better], outcomes)
+    assert [each.kind for each in chosen] == ["better", "a hair better", "first"]
 
 
 @pytest.mark.slow

@@ -72,7 +72,8 @@ def candidates(inputs: ModelCardInputs) -> Iterator[str]:
     """Show every candidate on both windows, and which was chosen by which."""
     yield (
         "Each candidate is fitted on the train window, calibrated and compared on the calibrate window, then fitted "
-        "again on both. The best there by AUC is chosen; the test window is shown but does not choose. Brier score and "
+        "again on both. The first is chosen unless another's AUC there is higher by more than chance; the test window "
+        "is shown but does not choose. Brier score and "
         "calibration error on the calibrate window are of "
         + ("loans among those" if inputs.splits.open_loans else "the loans")
         + " that the calibration was fitted on."
