@@ -606,11 +606,11 @@ def _damage(path: UPath, kind: RecordKind | None, what: str) -> DamagedRecord:
 
 def _complaint(error: ErrorDetails) -> str:
     """Say what is wrong with a record; where it is, as `jq` takes it."""
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).removeprefix(".")
+    location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).removeprefix(".")
     if error["type"] == "missing":
-        return f"lacks {place}"
+        return f"lacks {location}"
     value = json.dumps(error["input"], default=str)
     if len(value) > _LETTERS:
         value = f"{value[:_LETTERS]} …"
     noun = _NOUNS.get(error["type"]) or error.get("ctx", {}).get("expected") or error["msg"]
-    return f"says {value}{' as ' + place if place else ''}, which has to be {noun}"
+    return f"says {value}{' as ' + location if location else ''}, which has to be {noun}"

@@ -33,12 +33,14 @@ def test_a_home_is_empty_until_something_is_trained_or_delivered() -> None:
 
 
 def test_the_storage_is_asked_while_the_registry_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Event()
+    request = Event()
     monkeypatch.setattr(status, "read_batch_runs", lambda settings: NOTHING)
     monkeypatch.setattr(status, "runs_under_way", lambda settings: [])
     monkeypatch.setattr(status, "_server", lambda settings: ServerStatus("http://127.0.0.1:5001"))
-    monkeypatch.setattr(status, "_performance", lambda settings, damages: asked.set())
-    monkeypatch.setattr(status, "_versions", lambda settings: (VersionStatus("production"),) if asked.wait(10) else ())
+    monkeypatch.setattr(status, "_performance", lambda settings, damages: request.set())
+    monkeypatch.setattr(
+        status, "_versions", lambda settings: (VersionStatus("production"),) if request.wait(10) else ()
+    )
     assert read_status(Settings(tmp_path)).versions
 
 

@@ -41,14 +41,14 @@ def clock() -> Clock:
 @pytest.fixture
 def new_keys(tmp_path: Path, clock: Clock) -> Iterator[NewKeys]:
     """Keys of several workers, of one file."""
-    made = []
+    stores = []
 
     def make() -> IdempotencyKeys:
-        made.append(IdempotencyKeys(tmp_path / "home" / "keys.db", now=clock))
-        return made[-1]
+        stores.append(IdempotencyKeys(tmp_path / "home" / "keys.db", now=clock))
+        return stores[-1]
 
     yield make
-    for keys in made:
+    for keys in stores:
         keys.close()
 
 

@@ -390,8 +390,8 @@ def test_the_sample_is_answered_and_kept_and_sigterm_is_no_failure(server: Runni
     assert len(decisions) == 2
     first, second = (prediction["decision_id"] for prediction in answer.json()["predictions"])
     assert answer.headers["x-decision-id"] == first
-    shown = server.client.get(f"/decisions/{first}").json()
-    assert (shown["row"]["id"], shown["verdict"]) == ("A-1001", "same"), shown
+    record = server.client.get(f"/decisions/{first}").json()
+    assert (record["row"]["id"], record["verdict"]) == ("A-1001", "same"), record
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(timeout=40) == 0
     rows = pl.concat(map(pl.read_parquet, (server.home / "storage" / "prediction_log").rglob("*.parquet")))

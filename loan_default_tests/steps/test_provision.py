@@ -71,9 +71,9 @@ def test_open_loans_stand_as_outcome_files_told(own_book: Book, tmp_path: Path) 
     report, _ = provided(own_book, loans, tmp_path)
     after = pl.read_parquet(str(workspace.layout.table("provision")))
     assert report["loans"] == after.height == before.height - 1
-    told = after.filter(pl.col(contract.id_name).is_in([ended, current, late, impaired]))
-    assert told["balance"].to_list() == [1000, 2000, 3000]
-    assert told["stage"].to_list() == [1, 2, 3]
+    restated = after.filter(pl.col(contract.id_name).is_in([ended, current, late, impaired]))
+    assert restated["balance"].to_list() == [1000, 2000, 3000]
+    assert restated["stage"].to_list() == [1, 2, 3]
 
 
 def test_what_cannot_be_provided_for_says_why(own_book: Book, tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ class TreeMargins:
         depth, inner = len(trees.levels) - 1, trees.left >= 0
         if not 0 < depth <= _DEEPEST or not trees.is_finite:
             return None
-        asked = np.stack([trees.missing_left[inner], trees.column[inner], trees.threshold[inner]], dtype=np.float64)
-        distinct, positions = np.unique(asked, axis=1, return_inverse=True)
+        questions = np.stack([trees.missing_left[inner], trees.column[inner], trees.threshold[inner]], dtype=np.float64)
+        distinct, positions = np.unique(questions, axis=1, return_inverse=True)
         comparison = np.zeros(len(inner), dtype=np.int64)
         comparison[inner] = positions
         nodes, levels = trees.roots[None], []
@@ -106,11 +106,11 @@ class TreeMargins:
     def _follow(self, holds: Words) -> Words:
         """Return the bits of the paths that rows take (depth, trees, words)."""
         paths = np.empty((len(self.levels), len(self.leaves), holds.shape[1]), dtype=np.uint64)
-        for depth, asked in enumerate(self.levels):
-            answers = holds.take(asked, axis=0)
+        for depth, questions in enumerate(self.levels):
+            answers = holds.take(questions, axis=0)
             for bits in paths[:depth]:  # which leave one half of the nodes
-                others, taken = np.split(answers, 2)
-                answers = others ^ ((others ^ taken) & bits)
+                zeros, ones = np.split(answers, 2)
+                answers = zeros ^ ((zeros ^ ones) & bits)
             paths[depth] = answers[0]
         return paths
 
@@ -120,10 +120,10 @@ class TreeMargins:
         return np.arange(0, self.leaves.size, self.leaves.shape[1])[:, None]
 
 
-def _by_column(asked: NDArray[np.float64]) -> Iterator[_Comparisons]:
-    """Yield the comparisons of each column; `asked` (3, comparisons) has `missing_left`, column, threshold, sorted."""
-    begins = np.flatnonzero(np.diff(asked[:2], axis=1, prepend=-1).any(axis=0)).tolist()
-    for begin, end in zip(begins, [*begins[1:], asked.shape[1]], strict=True):
-        missing_left, column = asked[:2, begin].tolist()
-        thresholds = asked[2, begin:end, None].astype(np.float32)
+def _by_column(questions: NDArray[np.float64]) -> Iterator[_Comparisons]:
+    """Yield the comparisons of each column; `questions` (3, n): does missing go left, column, threshold; sorted."""
+    begins = np.flatnonzero(np.diff(questions[:2], axis=1, prepend=-1).any(axis=0)).tolist()
+    for begin, end in zip(begins, [*begins[1:], questions.shape[1]], strict=True):
+        missing_left, column = questions[:2, begin].tolist()
+        thresholds = questions[2, begin:end, None].astype(np.float32)
         yield _Comparisons(int(column), bool(missing_left), thresholds, slice(begin, end))

@@ -69,11 +69,11 @@ def test_last_payments_and_amounts_are_read_as_the_contract_names_them(
     never_paid = paid.is_null() & (clean[OUTCOME] == 1)
     assert never_paid.any()
     assert clean["months_paid"].to_list() == paid.zip_with(~never_paid, pl.Series([0] * len(paid))).to_list()
-    known = [
+    known_in = [
         None if outcome is None else months_later(month, count + 5 * outcome)
         for month, count, outcome in clean.select("issue_d", "months_paid", OUTCOME).iter_rows()
     ]
-    assert clean["outcome_known"].to_list() == known
+    assert clean["outcome_known"].to_list() == known_in
     assert not {"amount_paid", "months_paid"} & {*contract.feature_names}
 
 

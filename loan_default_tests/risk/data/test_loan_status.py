@@ -12,7 +12,7 @@ from loan_default.risk.data.loan_status import as_told, date_endings
 JANUARY, MARCH, JUNE = (date(2019, month, 1) for month in (1, 3, 6))
 
 
-def told(**columns: list[Any]) -> pl.LazyFrame:
+def outcome_table(**columns: list[Any]) -> pl.LazyFrame:
     """Return a table of outcomes, as `read_outcomes` writes it."""
     schema = {
         "id": pl.String, OUTCOME: pl.Int8, "month": pl.Date, "first": pl.Date, "ended": pl.Date,
@@ -28,7 +28,7 @@ def test_an_ending_is_known_since_files_told_it_of_a_loan_that_ran_before(contra
         {"id": ids, OUTCOME: [1, 1, 0, None, 0, 1], OUTCOME_KNOWN: [JUNE, JUNE, JUNE, None, None, JUNE]},
         schema_overrides={OUTCOME: pl.Int8},
     )
-    outcomes = told(
+    outcomes = outcome_table(
         id=[*"abcde"],
         outcome=[1, 1, 1, 0, 0],
         first=[JANUARY, MARCH, JANUARY, JANUARY, JANUARY],
@@ -45,7 +45,9 @@ def test_an_ending_is_known_since_files_told_it_of_a_loan_that_ran_before(contra
 
 
 def test_open_loans_stand_as_they_were_told_to_since_their_file_was_taken(contract: Contract) -> None:
-    outcomes = told(id=[*"abc"], outcome=[None, 0, None], month=[MARCH, MARCH, JANUARY], balance=[90.0, 0.0, 80.0])
+    outcomes = outcome_table(
+        id=[*"abc"], outcome=[None, 0, None], month=[MARCH, MARCH, JANUARY], balance=[90.0, 0.0, 80.0]
+    )
     standing = as_told(pl.LazyFrame({"id": [*"abcd"]}), outcomes, contract, MARCH).collect()
     assert standing["id"].to_list() == ["a", "c", "d"], "one has ended since"
     assert standing[STANDING_MONTH].to_list() == [MARCH, None, None], "what is older than the file says less than it"

@@ -86,8 +86,8 @@ def test_days_past_due_and_balances_are_read_where_a_file_tells_them(read: Read)
         d=f"{HEADER}\n4,Current,2019-03\n",
     )
     names = ("days_past_due", "balance", "exposure")
-    told = {row["id"]: [row[name] for name in names] for row in outcomes.iter_rows(named=True)}
-    assert told == {
+    states = {row["id"]: [row[name] for name in names] for row in outcomes.iter_rows(named=True)}
+    assert states == {
         "1": [60, 890.5, None], "2": [0, 0, None], "3": [125, 0, 500], "4": [None, None, None]
     }, "what is owed at a default is told before it is written off"  # fmt: skip
     assert report.rolls == (

@@ -49,8 +49,8 @@ def test_ended_loans_are_what_cleaned_loans_say(windows: Mapping[str, pl.DataFra
 def test_what_was_owed_at_default_is_what_outcome_files_told(windows: Mapping[str, pl.DataFrame]) -> None:
     loans = windows["test"].select(columns_of_value(CONTRACT))
     even = pl.int_range(pl.len()) % 2 == 0
-    told = loans.with_columns(pl.when(even).then(1_234.0).alias(EXPOSURE))
-    ended, by_file = (read_ended(each, CONTRACT)[0] for each in (told, loans))
+    with_exposures = loans.with_columns(pl.when(even).then(1_234.0).alias(EXPOSURE))
+    ended, by_file = (read_ended(each, CONTRACT)[0] for each in (with_exposures, loans))
     assert ended.exposure[::2] == pytest.approx(1_234)
     assert ended.exposure[1::2] == pytest.approx(by_file.exposure[1::2])
     assert (ended.realised.paid == by_file.realised.paid).all()

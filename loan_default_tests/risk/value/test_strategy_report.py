@@ -74,9 +74,9 @@ def test_the_card_says_what_both_rules_earn_and_how_many_default(report: Mapping
     inputs = card_inputs(strategy=report)
     past = "".join(value(replace(inputs, backtest={"points": [point]})))
     assert "| 2013-01 | open | lowest PD |" in past
-    told = {"points": [{**point, "deciles": report["deciles"]}]}
+    with_tenths = {"points": [{**point, "deciles": report["deciles"]}]}
     inside = sum(group["is_inside"] for group in report["deciles"])
-    assert f"| 2013-01 | open | {inside} of 10 |" in "".join(value(replace(inputs, backtest=told)))
+    assert f"| 2013-01 | open | {inside} of 10 |" in "".join(value(replace(inputs, backtest=with_tenths)))
     assert "## Value" not in model_card(card_inputs())
     sentence = "The policy has no section value, so nothing is said of value."
     assert sentence in model_card(card_inputs(strategy={"version": 1, "problem": sentence}))

@@ -52,8 +52,8 @@ def test_what_was_earned_as_of_past_months_stands_beside_what_was_expected(tmp_p
     ]
     assert table.rows[0][-4:] == (3e4, 2e4, 0.1, 0.07)
     groups = [RealisedGroup(number, 8, 10.0 * number, 9.0 * number, 0.0, 20.0, number < 3) for number in (1, 2, 3)]
-    told = {**record, "points": [{**point, "deciles": [asdict(group) for group in groups]}, *others]}
-    _, tenths = strategy_content(None, None, told, contract=CONTRACT)["tables"]
+    with_tenths = {**record, "points": [{**point, "deciles": [asdict(group) for group in groups]}, *others]}
+    _, tenths = strategy_content(None, None, with_tenths, contract=CONTRACT)["tables"]
     assert tenths.rows == [("2013-01", "open", "logistic regression", 3, 2, 10.0, 9.0, 30.0, 27.0)]
     assert len(tenths.columns) == 9
     settings = Settings(tmp_path)
