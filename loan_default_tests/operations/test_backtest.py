@@ -11,6 +11,7 @@ from loan_default.operations.backtest import back_test
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
 from loan_default_tests.conftest import Cleaned
+from loan_default_tests.records import filled
 
 
 def test_without_loans_there_is_nothing_to_test(tmp_path: Path) -> None:
@@ -25,7 +26,8 @@ def test_months_that_no_matured_loans_follow_are_refused_before_there_is_a_run(
     table = Path(str(settings.layout.table("cleaned_loans")))
     table.parent.mkdir(parents=True)
     shutil.copy(cleaned.path, table)
-    write_json(settings.layout.record("loan_splits"), {"snapshot": "2019-03"})
+    splits = filled("loan_splits", {"snapshot": "2019-03", "windows": [{}] * 3})
+    write_json(settings.layout.record("loan_splits"), splits)
     monkeypatch.delattr("loan_default.operations.backtest.run_job")
     with pytest.raises(BadInput, match="No month from 2018-06 to 2018-12 is followed by 100 loans that had matured by"):
         back_test(settings, date(2018, 6, 1), 6)
