@@ -183,6 +183,7 @@ def test_libraries_of_an_earlier_training_are_read_from_its_own_entries() -> Non
     assert libraries_of({"kind": "xgboost", "libraries": {"polars": "2.1"}}) == {"polars": "2.1"}
 
 
+@pytest.mark.slow
 def test_a_version_with_hazards_needs_their_library_too() -> None:
     assert needed_by(scorer("logistic_regression")) == [*needed_by(timed_scorer("logistic_regression"))][:-1]
     assert needed_by(timed_scorer("logistic_regression"))[-1] == "xgboost"

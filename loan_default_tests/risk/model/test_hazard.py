@@ -87,6 +87,7 @@ def test_simulated_hazards_are_recovered_though_most_loans_are_open(hazard: Haza
         assert incidence.defaulted_by(np.full(1_000, 12.0))[rows].mean() == pytest.approx(expected[11], rel=0.1)
 
 
+@pytest.mark.slow
 def test_labels_of_open_loans_are_right_on_average(hazard: Hazard) -> None:
     loans, history, everything = simulate(ROWS, seed=2)
     expected = expected_outcomes(hazard, SPACE.matrix(loans), history)

@@ -172,6 +172,7 @@ def losses_of(few: LocalDevelopment, search: SearchSpace, values: Mapping[str, f
     return -np.log(np.where(outcomes == 1, pds, 1 - pds))
 
 
+@pytest.mark.slow
 def test_the_start_stays_unless_it_is_beaten_by_so_many_standard_errors(
     few: LocalDevelopment, space: SearchSpace, new_storage: Callable[[str], str]
 ) -> None:

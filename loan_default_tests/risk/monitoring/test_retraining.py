@@ -64,6 +64,7 @@ def test_many_batches_are_named_in_short() -> None:
     assert len(decision.batches) == 5
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_half_a_year(data: st.DataObject) -> None:
     """Drift episodes, new loan files, failing and slow runs, ticks twice or never: the policy holds all the time."""

@@ -74,6 +74,7 @@ def test_what_counts_loans_stays_a_whole_number_with_few_of_them() -> None:
     assert (parameters.start, parameters.search["min_data_in_leaf"]) == ({"min_data_in_leaf": 5}, Span(low=2, high=20))
 
 
+@pytest.mark.slow
 def test_boosting_stops_at_its_best_round(development: LocalDevelopment, quick_search: SearchSpace) -> None:
     parameters, calibrate = quick_search.tunable("lightgbm"), development.calibrate
     model = LightGBMTrees.fit(development, "train", parameters, SEED)
@@ -143,6 +144,7 @@ def test_the_same_trees_whatever_the_number_of_threads(
     assert np.array_equal(margins(1), margins(2))
 
 
+@pytest.mark.slow
 def test_its_files_are_text(model: LightGBMTrees, tmp_path: Path) -> None:
     model.save(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"model.txt", "typical.json"}
