@@ -97,7 +97,8 @@ class PromisedArchive:
         if file is None:
             return {}
         name = read_contract(self._settings).id_name
-        loans = scan_table(file.path, self._settings.staging, file.generation, columns=(name, OUTCOME))
+        columns = (name, OUTCOME)
+        loans = scan_table(file.path, self._settings.staging, file.generation, columns=columns).select(columns)
         ended = loans.filter(pl.col(name).is_in([*ids])).drop_nulls().collect()
         return {number: int(outcome) for number, outcome in ended.rows()}
 

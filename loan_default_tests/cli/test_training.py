@@ -37,7 +37,9 @@ def test_there_is_nothing_to_go_back_to(command: Run) -> None:
 
 @pytest.mark.integration
 def test_a_version_that_is_not_there_is_one_sentence(command: Run) -> None:
-    assert "version=9" in sentence(command("promote", "--version", "9", "--force", "--reason", "Why."))
+    assert "MLflow has no version 9 of loan_default_model." in sentence(
+        command("promote", "--version", "9", "--force", "--reason", "Why.")
+    )
 
 
 @pytest.mark.integration
