@@ -135,7 +135,8 @@ def assert_accessible(page: Any) -> None:
 
 
 def assert_fits(page: Any) -> None:
-    """Fail where the page is wider than its window."""
+    """Fail where the page, once it is laid out, is wider than its window."""
+    page.wait_for_load_state()
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
