@@ -70,15 +70,17 @@ def leaderboard(
 
 def candidates(inputs: ModelCardInputs) -> Iterator[str]:
     """Show every candidate on both windows, and which was chosen by which."""
-    yield (
-        "Each candidate is fitted on the train window, calibrated and compared on the calibrate window, then fitted "
-        "again on both. The first is chosen unless another's AUC there is higher by more than chance; the test window "
-        "is shown but does not choose. Brier score and "
-        "calibration error on the calibrate window are of "
-        + ("loans among those" if inputs.splits.open_loans else "the loans")
-        + " that the calibration was fitted on."
-    )
     table = inputs.leaderboard
+    kinds = table["kind"].to_list()
+    first = next(candidate.name for candidate in CANDIDATES if candidate.name in kinds)
+    unless = f"{first} is chosen unless another's AUC there is higher by more than chance"
+    rule = unless if len(kinds) > 1 else "There is one alone"
+    loans = "loans among those" if inputs.splits.open_loans else "the loans"
+    yield (
+        "Each candidate is fitted on the train window, calibrated and measured on the calibrate window, then fitted "
+        f"again on both. {rule}; the test window is shown but does not choose. Brier score and calibration error on "
+        f"the calibrate window are of {loans} that the calibration was fitted on."
+    )
     rows = [(f"**{kind}**" if kind == inputs.scorer.kind else kind, *rest) for kind, *rest in table.iter_rows()]
     yield markdown_table(["Candidate", *(_heading(column) for column in table.columns[1:])], rows)
 
