@@ -45,7 +45,7 @@ def read_intervals(data: Mapping[str, Mapping[str, float]]) -> dict[str, Interva
 def metric_headings() -> list[str]:
     """Return the headings of `SHOWN_METRICS` for a table that shows the AUC with its interval."""
     first, *others = SHOWN_METRICS.values()
-    return [f"{first} ({CONFIDENCE:.0%})".replace("%", " %"), *others]
+    return [f"{first} ({CONFIDENCE:.0%})", *others]
 
 
 @dataclass(frozen=True)

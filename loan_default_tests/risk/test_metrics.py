@@ -190,4 +190,4 @@ def test_interval_reads_as_a_sentence_says_it() -> None:
 
 def test_every_shown_metric_is_measured_and_has_a_heading() -> None:
     assert set(SHOWN_METRICS) <= set(measured())
-    assert metric_headings() == ["AUC (95 %)", "KS", "Brier", "ECE, debiased"]
+    assert metric_headings() == ["AUC (95%)", "KS", "Brier", "ECE, debiased"]

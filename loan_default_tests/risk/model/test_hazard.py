@@ -161,7 +161,7 @@ def test_without_a_default_there_is_no_hazard(parameters: BoostingParameters) ->
 
 
 def aalen_johansen(history: LoanHistory, months: int, event: int) -> tuple[float, float]:
-    """Return the interval of 95 % of the incidence of default (1) or repayment (2) by so many months, all observed."""
+    """Return the interval of 95% of the incidence of default (1) or repayment (2) by so many months, all observed."""
     lifelines = pytest.importorskip("lifelines", reason="pip install lifelines")
     kind = np.where(history.ended > months, 0, np.where(history.defaulted, 1, 2))
     fitter = lifelines.AalenJohansenFitter(seed=1)
