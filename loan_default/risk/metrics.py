@@ -170,12 +170,18 @@ class Ranking:
 
     @classmethod
     def of(cls, outcomes: ArrayLike, scores: ArrayLike) -> Ranking:
-        """Rank loans by score, riskiest first; equal scores share a rank."""
-        values = np.asarray(scores, dtype=np.float64)
+        """Rank loans by score, riskiest first; equal scores share a rank.
+
+        Raises:
+            ValueError: there are not as many outcomes as scores.
+        """
+        values, truth = (np.asarray(each, dtype=np.float64) for each in (scores, outcomes))
+        if values.shape != truth.shape:
+            raise ValueError(f"{len(values):,} scores are of other loans than {len(truth):,} outcomes")
         order = np.argsort(-values, kind="stable")
         ordered = values[order]
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        return cls(np.asarray(outcomes, dtype=np.float64)[order], order, starts)
+        return cls(truth[order], order, starts)
 
     def measure(self, weights: Floats | None = None) -> dict[str, float]:
         """Measure AUC, Gini, KS and PR-AUC (average precision) of loans that count `weights` times (n,), else once."""

@@ -191,3 +191,8 @@ def test_interval_reads_as_a_sentence_says_it() -> None:
 def test_every_shown_metric_is_measured_and_has_a_heading() -> None:
     assert set(SHOWN_METRICS) <= set(measured())
     assert metric_headings() == ["AUC (95%)", "KS", "Brier", "ECE, debiased"]
+
+
+def test_outcomes_of_other_loans_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 scores are of other loans than 3 outcomes"):
+        auc_of([0, 1, 1], [0.2, 0.3])

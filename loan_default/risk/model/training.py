@@ -127,11 +127,11 @@ def _fit(
     decision: DecisionPolicy,
     seed: int,
 ) -> tuple[Candidate, Floats]:
-    """Fit with its calibration, and measure it on the calibrate window; also return the outcomes there."""
-    final, calibration, scores, outcomes, matured = fit_calibrated(model, parameters, development, seed)
-    margins = scores[matured]
+    """Fit with its calibration, and measure it on the matured loans of calibrate; also return their outcomes (n,)."""
+    final, calibration, scores, endings, matured = fit_calibrated(model, parameters, development, seed)
+    margins, outcomes = scores[matured], endings[matured]
     metrics = measure(
-        outcomes[matured],
+        outcomes,
         calibration.pds(margins),
         margins,
         cutoff=decision.decline_from,
