@@ -20,7 +20,7 @@ from loan_default.risk.contract.columns import (
 )
 from loan_default.risk.data.outcomes import BALANCE, DAYS_PAST_DUE, MONTH
 
-_NEEDED = {"first", "ended", "exposure"}  # that a table of outcomes of before lacks
+_ENDING = {"first", "ended", "exposure"}  # columns that a table of outcomes of before lacks
 _STATED, _ENDED = ":outcome", ":ended"
 
 
@@ -30,7 +30,7 @@ def date_endings(loans: pl.LazyFrame, outcomes: pl.LazyFrame, contract: Contract
     That month counts of a loan that was told to run before, and of which the loan file tells the same ending; of others
     nobody knows since when it could be told, and the contract's rule stands.
     """
-    if not {*outcomes.collect_schema()} >= _NEEDED:
+    if not {*outcomes.collect_schema()} >= _ENDING:
         return loans
     was_running = pl.col("first") < pl.col("ended")
     endings = outcomes.select(
@@ -52,6 +52,8 @@ def as_told(open_loans: pl.LazyFrame, outcomes: pl.LazyFrame, contract: Contract
 
     Only what was told of the month of the loan file (`snapshot`) or of a later one counts.
     """
+    unsaid = {DAYS_PAST_DUE, BALANCE} - {*outcomes.collect_schema()}  # by a table of before
+    outcomes = outcomes.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in unsaid)
     standing = outcomes.filter(pl.col(MONTH) >= snapshot).select(
         contract.id_name,
         pl.col(OUTCOME).alias(_STATED),

@@ -52,3 +52,5 @@ def test_open_loans_stand_as_they_were_told_to_since_their_file_was_taken(contra
     assert standing["id"].to_list() == ["a", "c", "d"], "one has ended since"
     assert standing[STANDING_MONTH].to_list() == [MARCH, None, None], "what is older than the file says less than it"
     assert standing[STANDING_BALANCE].to_list() == [90, None, None]
+    before = as_told(pl.LazyFrame({"id": [*"abcd"]}), outcomes.drop("days_past_due", "balance"), contract, MARCH)
+    assert before.collect()[STANDING_MONTH].to_list() == [MARCH, None, None], "a table of before says no more"
