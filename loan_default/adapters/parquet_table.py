@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _REMEDIES = {  # by the folder of a batch's table, or the name of another: what writes it again
-    "predictions": "run loan-default score-again {batch} --force, which writes it again",
-    "application_batch": "run loan-default score-again {batch} --force, which writes it again",
-    "rejected_applications": "run loan-default score-again {batch} --force, which writes it again",
-    "drift_report": "run loan-default drift {batch}, which writes it again",
-    "cleaned_loans": "run loan-default run --data FILE, which writes it again",
-    "rejected_loans": "run loan-default run --data FILE, which writes it again",
-    "loan_outcomes": "run loan-default performance, which writes it again",
+    **dict.fromkeys(
+        ("predictions", "application_batch", "rejected_applications"), "loan-default score-again {batch} --force"
+    ),
+    "drift_report": "loan-default drift {batch}",
+    **dict.fromkeys(("cleaned_loans", "rejected_loans"), "loan-default run --data FILE"),
+    "loan_outcomes": "loan-default performance",
 }
 
 
@@ -57,8 +56,10 @@ def scan_table(
 
 
 def _damage(path: UPath, what: str) -> DamagedRecord:
-    again = _REMEDIES.get(path.parent.name) or _REMEDIES.get(path.stem)
-    remedy = f"{again.format(batch=path.stem.removesuffix('.sample'))}, or " if again else ""
+    command = (_REMEDIES.get(path.parent.name) or _REMEDIES.get(path.stem, "")).format(
+        batch=path.stem.removesuffix(".sample")
+    )
+    remedy = f"run {command}, which writes it again, or " if command else ""
     return DamagedRecord(path.stem, f"The table {path} {what}; {remedy}restore it from a backup.")
 
 

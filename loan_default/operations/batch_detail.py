@@ -134,7 +134,6 @@ def predictions_file(settings: Settings, batch: str) -> Path:
 
 def read_rejected_rows(settings: Settings, batch: str) -> list[RejectedRow]:
     """Read the rows of a batch that could not be used, at most 10,000 of them."""
-
     file = file_listing.find_file(settings.layout.batch_table("rejected_applications", batch))
     if file is None:
         return []
