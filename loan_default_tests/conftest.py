@@ -71,7 +71,7 @@ EVIDENTLY = (
 # Hypothesis draws the same few examples in each run, so that a change fails by what it changed; `thorough` draws many
 # new ones (--hypothesis-profile). A machine that is busy makes no property untrue: there is no deadline.
 hypothesis.settings.register_profile("steady", max_examples=20, deadline=None, derandomize=True, database=None)
-hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("thorough", max_examples=100, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("steady")
 
 
