@@ -52,6 +52,7 @@ HEAVY = {
 }
 # Imported when loaded by none of the others: by MLflow in the process that serves, and where somebody opens a page.
 MAY_BE_HEAVY = {"serving/pyfunc_model.py", "risk/monitoring/evidently_report.py"}
+LINES_OF_AN_ASSET = 30  # its resources and inputs, one a line, included
 # Of Polars, those that take a path for a pattern.
 READERS = {"scan_csv", "scan_parquet", "read_parquet"}
 # Tests of no single module; what does not begin with `test_` is shared by tests.
@@ -129,6 +130,19 @@ def may_import(room: str, imported: str) -> bool:
 def test_imports_go_one_way() -> None:
     imported = [(name, imported) for name in MODULES for imported in imported_by(name)]
     assert not [f"{name} imports {each}" for name, each in imported if not may_import(room_of(name), each)]
+
+
+def test_assets_are_thin() -> None:
+    """What an asset does beside reading its configuration and calling one step belongs to the step or to metadata."""
+    functions = [
+        (f"{name}: {node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for name in MODULES
+        if name.startswith("defs/assets/")
+        for node in tree_of(name).body
+        if isinstance(node, ast.FunctionDef) and any("asset" in ast.unparse(each) for each in node.decorator_list)
+    ]
+    assert functions
+    assert not [(name, lines) for name, lines in functions if lines > LINES_OF_AN_ASSET]
 
 
 def floor_of(path: str) -> str:

@@ -50,7 +50,7 @@ def file_specs(table: Asset, rejected: Asset, report: Asset, **attributes: Any) 
     ]
 
 
-def report_together(context: dg.AssetExecutionContext, results: Iterable[dg.MaterializeResult[Any]]) -> Iterator[Event]:
+def report_together(context: dg.AssetExecutionContext, *results: dg.MaterializeResult[None]) -> Iterator[Event]:
     """Report assets whose files one step stored together, whichever of them were selected.
 
     A selected asset is reported with its checks. Another is reported as materialized: its file was written too, as
@@ -64,6 +64,12 @@ def report_together(context: dg.AssetExecutionContext, results: Iterable[dg.Mate
             yield result
         else:
             yield dg.AssetMaterialization(key, metadata=result.metadata, partition=partition)
+
+
+def log_warnings(context: dg.AssetExecutionContext, sentences: Iterable[str]) -> None:
+    """Warn in the log of a run by each sentence."""
+    for sentence in sentences:
+        context.log.warning(sentence)
 
 
 @contextmanager

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class VersionRecords:
+    """What the assets before the card recorded of a version: its loans, windows, training, measures and decision."""
+
+    cleaning_report: Mapping[str, Any]
+    loan_splits: Mapping[str, Any]
+    trained_model: Mapping[str, Any]
+    model_evaluation: Mapping[str, Any]
+    promoted_model: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Card:
     """A model card in Markdown, and the MLflow run in which it lies too."""
 
@@ -29,27 +40,13 @@ class Card:
     mlflow_run_id: str
 
 
-def write_card(
-    models: ModelStore,
-    policy: Policy,
-    *,
-    cleaning_report: Mapping[str, Any],
-    loan_splits: Mapping[str, Any],
-    trained_model: Mapping[str, Any],
-    evaluation: Mapping[str, Any],
-    decision: Mapping[str, Any],
-    layout: StorageLayout,
-) -> Card:
+def write_card(records: VersionRecords, models: ModelStore, policy: Policy, layout: StorageLayout) -> Card:
     """Write the card of the newest version, and log it to the run that trained the version.
 
     Args:
+        records: of the version.
         models: where the version and the one before it are.
         policy: says who answers for the version, and when it is doubted.
-        cleaning_report: the record of that asset, as the others that follow.
-        loan_splits: of the windows.
-        trained_model: of the training.
-        evaluation: of the version on the test window.
-        decision: on the version.
         layout: where the strategy report and the back-test are, if they were made.
     """
     from loan_default.adapters.model_store import PLOTS
@@ -60,14 +57,15 @@ def write_card(
     from loan_default.risk.validation.model_card.inputs import ModelCardInputs
     from loan_default.risk.validation.model_card.page import in_short, model_card
 
+    evaluation, decision = records.model_evaluation, records.promoted_model
     judgement, examined = Judgement.from_dict(evaluation["judgement"]), evaluation.get("examination")
-    version = models.tracking.get(trained_model["version"])
+    version = models.tracking.get(records.trained_model["version"])
     text = model_card(
         ModelCardInputs(
-            **_version_inputs(version, models, trained_model, judgement),
+            **_version_inputs(version, models, records.trained_model, judgement),
             policy=policy,
-            cleaning=cleaning_report,
-            splits=Splits.from_dict(loan_splits),
+            cleaning=records.cleaning_report,
+            splits=Splits.from_dict(records.loan_splits),
             evaluation=judgement.evaluation,
             decisions=judgement.decisions,
             groups=judgement.groups,
@@ -77,7 +75,7 @@ def write_card(
             decided={key: decision[key] for key in ("decided_at", "decided_by")},
             examination=examined and Examination.from_dict(examined),
             strategy=_strategy_of(version.version, layout),
-            backtest=_backtest_of(loan_splits["data_fingerprint"], layout),
+            backtest=_backtest_of(records.loan_splits["data_fingerprint"], layout),
         )
     )
     pictures = models.tracking.read_folder(version.run_id, PLOTS)

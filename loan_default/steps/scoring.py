@@ -38,6 +38,7 @@ class BatchScoring:
     `columns` are those of the predictions.
     """
 
+    batch: str
     version: int
     rows: int
     decisions: Sequence[tuple[str, int, float]]
@@ -156,4 +157,4 @@ def score_batch(
         prediction_history.add(parquet, layout, batch.name, version.version, workspace.staging)
         report = prediction_report(batch.report, version.version, now, decisions)
         _store_predictions(parquet, csv, report, layout, batch.name)
-    return BatchScoring(version.version, batch.report["kept"], decisions, findings, columns)
+    return BatchScoring(batch.name, version.version, batch.report["kept"], decisions, findings, columns)

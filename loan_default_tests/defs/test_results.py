@@ -34,13 +34,12 @@ PASSED, FAILED = Finding("readable", True, "It can be read."), Finding("complete
 def read_loans(context: dg.AssetExecutionContext) -> Iterator[Event]:
     if context.run.tags.get("gate") == "failed":
         raise GateFailed("loans", [PASSED, FAILED])
-    results: list[dg.MaterializeResult[None]] = [
-        dg.MaterializeResult(
-            asset_key="loans", metadata={"rows": 2}, check_results=check_results("loans", [PASSED, FAILED])
-        ),
+    checks = check_results("loans", [PASSED, FAILED])
+    yield from report_together(
+        context,
+        dg.MaterializeResult(asset_key="loans", metadata={"rows": 2}, check_results=checks),
         *(dg.MaterializeResult(asset_key=key) for key in ("rejected", "report")),
-    ]
-    yield from report_together(context, results)
+    )
 
 
 def run(*keys: str, **tags: str) -> dg.ExecuteInProcessResult:

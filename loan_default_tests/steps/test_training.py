@@ -25,7 +25,7 @@ from loan_default.steps.batch import Batch
 from loan_default.steps.data import clean_loan_file, split_cleaned_loans
 from loan_default.steps.evaluation import evaluate_version
 from loan_default.steps.gates import GateFailed
-from loan_default.steps.model_card import write_card
+from loan_default.steps.model_card import VersionRecords, write_card
 from loan_default.steps.scoring import read_batch, score_batch
 from loan_default.steps.training import Training, TrainingData, train_and_register, tune_parameters
 from loan_default.steps.workspace import Workspace
@@ -87,16 +87,14 @@ def test_a_version_that_learned_from_open_loans_is_judged_described_and_used_as_
     assert (judged.rows, judged.out_of_time) == (data.splits.window("test").rows, False)
     assert judged.came == "did not all come after the training loans of their term"
     assert ON_MATURED in {line.name for line in evaluation.examination.alternatives}
-    card = write_card(
-        own_book.models,
-        own_book.policy,
+    records = VersionRecords(
         cleaning_report=own_book.record("cleaning_report"),
         loan_splits=data.splits.to_dict(),
         trained_model=record,
-        evaluation=as_json(evaluation.to_dict()),
-        decision={**own_book.record("promoted_model"), "candidate": record["version"]},
-        layout=own_book.layout,
+        model_evaluation=as_json(evaluation.to_dict()),
+        promoted_model={**own_book.record("promoted_model"), "candidate": record["version"]},
     )
+    card = write_card(records, own_book.models, own_book.policy, own_book.layout)
     assert data.splits.open_loans is not None
     assert f"{data.splits.open_loans.rows:,} loans that had not matured by 2019-03" in card.text
     assert "A version is judged by matured loans only" in card.text

@@ -53,10 +53,8 @@ def backtest(
         loan_book.contract,
         loan_book.policy,
         loan_book.search_space,
-        first=config.first,
-        every=config.every,
+        **config.model_dump(),
         now=clock.now(),
-        seed=config.seed,
         on_point=partial(_log_point, context.log),
     )
     return dg.MaterializeResult(value=record, metadata=_backtest_metadata(record))

@@ -11,14 +11,15 @@ from pydantic import Field
 
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.defs import metadata
-from loan_default.defs.book import Event
+from loan_default.defs.book import BookNames, Event
 from loan_default.defs.checks import check_results, check_specs
 from loan_default.defs.metadata import LOANS, OWNERS, Metadata
 from loan_default.defs.resources import ClockResource, ComputeResource, LoanBookResource, StorageResource
-from loan_default.defs.results import explain_failures, file_specs, report_together
+from loan_default.defs.results import explain_failures, file_specs, log_warnings, report_together
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.validation.quality_gates import CLEANING_RULES
 from loan_default.steps.data import clean_loan_file, parse_optional_month, split_cleaned_loans
+from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:
     from loan_default.risk.data.cleaning_report import CleaningReport
@@ -91,34 +92,27 @@ def clean_raw_loans(
         today=clock.now().date(),
         snapshot=parse_optional_month(config.snapshot_month, "snapshot_month"),
     )
-    for warning in cleaned.report.warnings():
-        context.log.warning(warning)
-    rejections = workspace.first_rows(workspace.layout.table("rejected_loans"), *metadata.REJECTION)
-    lineage = metadata.cleaned_lineage(loan_book.contract, storage.names.key("raw_loans"))
-    results: list[dg.MaterializeResult[None]] = [
-        dg.MaterializeResult(
-            asset_key="cleaned_loans",
-            metadata={
-                **_cleaned_metadata(cleaned.report, loan_book.contract),
-                "dagster/column_lineage": lineage,
-                **compute.metadata,
-            },
-            check_results=check_results("cleaned_loans", cleaned.findings),
-        ),
-        dg.MaterializeResult(
-            asset_key="rejected_loans",
-            metadata={
-                **metadata.rejected_rows(cleaned.report, rejections),
-                "rejected_share": metadata.percent(cleaned.report.rejected_share),
-                "lines_not_loans": cleaned.report.lines_not_loans,
-            },
-        ),
+    log_warnings(context, cleaned.report.warnings())
+    loans = _cleaned_metadata(cleaned.report, loan_book.contract, storage.names)
+    checks = check_results("cleaned_loans", cleaned.findings)
+    yield from report_together(
+        context,
+        dg.MaterializeResult(asset_key="cleaned_loans", metadata={**loans, **compute.metadata}, check_results=checks),
+        dg.MaterializeResult(asset_key="rejected_loans", metadata=_rejected_metadata(cleaned.report, workspace)),
         dg.MaterializeResult(asset_key="cleaning_report"),
-    ]
-    yield from report_together(context, results)
+    )
 
 
-def _cleaned_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
+def _rejected_metadata(report: "CleaningReport", workspace: Workspace) -> Metadata:
+    first_rows = workspace.first_rows(workspace.layout.table("rejected_loans"), *metadata.REJECTION)
+    return {
+        **metadata.rejected_rows(report, first_rows),
+        "rejected_share": metadata.percent(report.rejected_share),
+        "lines_not_loans": report.lines_not_loans,
+    }
+
+
+def _cleaned_metadata(report: "CleaningReport", contract: Contract, names: BookNames) -> Metadata:
     months = {"first_month": report.first_month, "last_month": report.last_month, "snapshot_month": report.snapshot}
     labels = _LABELS | {field.name: ("float", field.description) for field in contract.outcome.amounts.fields}
     return {
@@ -131,6 +125,7 @@ def _cleaned_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
         "defaulted": "unknown" if report.default_rate is None else metadata.percent(report.default_rate),
         **({} if report.default_rate is None else {"default_rate": metadata.rounded(report.default_rate)}),
         "warnings": metadata.bullets(report.warnings()),
+        "dagster/column_lineage": metadata.cleaned_lineage(contract, names.key("raw_loans")),
     }
 
 

@@ -15,7 +15,7 @@ from loan_default.defs.book import Event
 from loan_default.defs.checks import GOOD, READABLE, check_specs, warning
 from loan_default.defs.metadata import LOANS, MODEL, OWNERS, Metadata
 from loan_default.defs.resources import ClockResource, LoanBookResource, ModelRegistryResource, StorageResource
-from loan_default.defs.results import explain_failures, file_specs, report_together
+from loan_default.defs.results import explain_failures, file_specs, log_warnings, report_together
 from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.steps.performance import OutcomeFiles, measure_versions, read_outcome_files
 
@@ -41,22 +41,14 @@ def read_loan_outcomes(
 ) -> Iterator[Event]:
     """Read every outcome file; one that cannot be read holds up no other."""
     outcomes = read_outcome_files(loan_book.contract, storage.workspace(context.run.run_id), today=clock.now().date())
-    for sentence in outcomes.report.unreadable.values():
-        context.log.warning(sentence)
-    rejected: Metadata = {
-        "dagster/row_count": outcomes.report.rejected,
-        "problems": metadata.problems(outcomes.report.problems, "lines"),
-    }
-    results: list[dg.MaterializeResult[None]] = [
-        dg.MaterializeResult(
-            asset_key="loan_outcomes",
-            check_results=[_readable_check(outcomes)],
-            metadata=_outcomes_metadata(outcomes),
-        ),
-        dg.MaterializeResult(asset_key="rejected_outcomes", metadata=rejected),
+    log_warnings(context, outcomes.report.unreadable.values())
+    checks = [_readable_check(outcomes)]
+    yield from report_together(
+        context,
+        dg.MaterializeResult(asset_key="loan_outcomes", metadata=_outcomes_metadata(outcomes), check_results=checks),
+        dg.MaterializeResult(asset_key="rejected_outcomes", metadata=_rejected_metadata(outcomes)),
         dg.MaterializeResult(asset_key="outcomes_report"),
-    ]
-    yield from report_together(context, results)
+    )
 
 
 def _readable_check(outcomes: OutcomeFiles) -> dg.AssetCheckResult:
@@ -76,6 +68,11 @@ def _outcomes_metadata(outcomes: OutcomeFiles) -> Metadata:
         "unreadable": metadata.bullets(report.unreadable.values()),
         "roll_rates": metadata.table(["status", "a month later", "loans"], report.rolls),
     }
+
+
+def _rejected_metadata(outcomes: OutcomeFiles) -> Metadata:
+    report = outcomes.report
+    return {"dagster/row_count": report.rejected, "problems": metadata.problems(report.problems, "lines")}
 
 
 @dg.asset(

@@ -25,7 +25,7 @@ from loan_default.defs.results import explain_failures
 from loan_default.risk.metrics import SHOWN_METRICS, metric_headings
 from loan_default.risk.text import shorten_sentences
 from loan_default.steps.evaluation import VersionEvaluation, evaluate_version
-from loan_default.steps.model_card import write_card
+from loan_default.steps.model_card import VersionRecords, write_card
 from loan_default.steps.promotion import Promotion, decide_on_version
 from loan_default.steps.strategy import measure_cut_offs
 from loan_default.steps.training import TrainingData
@@ -207,11 +207,8 @@ def promoted_model(
         now=clock.now(),
         decided_by=f"policy, run {context.run.run_id}",
     )
-    return dg.MaterializeResult(
-        value=promotion.record,
-        check_results=[_verdict_check(promotion), _alias_check(promotion)],
-        metadata=_promotion_metadata(promotion),
-    )
+    checks = [_verdict_check(promotion), _alias_check(promotion)]
+    return dg.MaterializeResult(value=promotion.record, check_results=checks, metadata=_promotion_metadata(promotion))
 
 
 def _verdict_check(promotion: Promotion) -> dg.AssetCheckResult:
@@ -266,16 +263,8 @@ def model_card(
     promoted_model: dict[str, Any],
 ) -> dg.MaterializeResult[str]:
     """Write the card, here and into MLflow."""
-    card = write_card(
-        model_registry.models,
-        loan_book.policy,
-        cleaning_report=cleaning_report,
-        loan_splits=loan_splits,
-        trained_model=trained_model,
-        evaluation=model_evaluation,
-        decision=promoted_model,
-        layout=storage.layout,
-    )
+    records = VersionRecords(cleaning_report, loan_splits, trained_model, model_evaluation, promoted_model)
+    card = write_card(records, model_registry.models, loan_book.policy, storage.layout)
     return dg.MaterializeResult(
         value=card.text,
         metadata={

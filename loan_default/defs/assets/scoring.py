@@ -10,8 +10,9 @@ import dagster as dg
 from pydantic import Field
 
 from loan_default.adapters.parquet_table import ParquetTable
+from loan_default.adapters.web_pages import WebPages
 from loan_default.defs import metadata
-from loan_default.defs.book import Event, batches
+from loan_default.defs.book import BookNames, Event, batches
 from loan_default.defs.checks import ROWS_KEPT, check_results, check_specs, warning
 from loan_default.defs.metadata import APPLICATIONS, OWNERS, Metadata
 from loan_default.defs.resources import (
@@ -22,7 +23,8 @@ from loan_default.defs.resources import (
     StorageResource,
     WebPagesResource,
 )
-from loan_default.defs.results import explain_failures, file_specs, report_together
+from loan_default.defs.results import explain_failures, file_specs, log_warnings, report_together
+from loan_default.risk.contract.book import Contract
 from loan_default.risk.validation.quality_gates import PREDICTION_RULES
 from loan_default.steps.batch import Batch
 from loan_default.steps.scoring import BatchScoring, read_batch, score_batch
@@ -81,21 +83,24 @@ def read_application_batch(
     """Read and check one batch file."""
     batch, workspace = context.partition_key, storage.workspace(context.run.run_id)
     report = read_batch(batch, loan_book.contract, workspace)
-    for sentence in report.warnings():
-        context.log.warning(sentence)
+    log_warnings(context, report.warnings())
+    applications, checks = _applications_metadata(report, loan_book.contract), [_rows_check(report)]
     rejections = workspace.first_rows(workspace.layout.batch_table("rejected_applications", batch), *metadata.REJECTION)
-    applications: Metadata = {
+    yield from report_together(
+        context,
+        dg.MaterializeResult(asset_key="application_batch", metadata=applications, check_results=checks),
+        dg.MaterializeResult(asset_key="rejected_applications", metadata=metadata.rejected_rows(report, rejections)),
+        dg.MaterializeResult(asset_key="application_report"),
+    )
+
+
+def _applications_metadata(report: "CleaningReport", contract: Contract) -> Metadata:
+    return {
         "dagster/row_count": report.kept,
-        "dagster/column_schema": metadata.column_schema(loan_book.contract, {}),
+        "dagster/column_schema": metadata.column_schema(contract, {}),
         "fingerprint": report.fingerprint,
         "warnings": metadata.bullets(report.warnings()),
     }
-    results: list[dg.MaterializeResult[None]] = [
-        dg.MaterializeResult(asset_key="application_batch", metadata=applications, check_results=[_rows_check(report)]),
-        dg.MaterializeResult(asset_key="rejected_applications", metadata=metadata.rejected_rows(report, rejections)),
-        dg.MaterializeResult(asset_key="application_report"),
-    ]
-    yield from report_together(context, results)
 
 
 def _rows_check(report: "CleaningReport") -> dg.AssetCheckResult:
@@ -132,9 +137,9 @@ def predictions(
     application_report: dict[str, Any],
 ) -> dg.MaterializeResult[None]:
     """Score the batch; scoring it again replaces its result and nothing else."""
-    batch, workspace = context.partition_key, storage.workspace(context.run.run_id)
+    workspace = storage.workspace(context.run.run_id)
     scored = score_batch(
-        Batch(batch, application_batch, application_report),
+        Batch(context.partition_key, application_batch, application_report),
         model_registry.models,
         workspace,
         compute.engine,
@@ -144,21 +149,25 @@ def predictions(
     return dg.MaterializeResult(
         check_results=check_results("predictions", scored.findings),
         metadata={
-            "page": dg.MetadataValue.url(web_pages.pages.batch(batch)),
-            "csv": dg.MetadataValue.url(web_pages.pages.predictions(batch)),
-            **_predictions_metadata(scored),
-            "dagster/column_schema": metadata.schema_of(scored.columns, loan_book.contract, _PREDICTED),
-            "first_rows": _first_predictions(workspace, batch, loan_book.contract.id_name),
-            "dagster/column_lineage": metadata.predicted_lineage(
-                loan_book.contract, storage.names.key("application_batch")
-            ),
+            **_predictions_metadata(scored, web_pages.pages),
+            **_table_metadata(scored, loan_book.contract, storage.names, workspace),
             **compute.metadata,
         },
     )
 
 
-def _predictions_metadata(scored: BatchScoring) -> Metadata:
+def _table_metadata(scored: BatchScoring, contract: Contract, names: BookNames, workspace: Workspace) -> Metadata:
     return {
+        "first_rows": _first_predictions(workspace, scored.batch, contract.id_name),
+        "dagster/column_schema": metadata.schema_of(scored.columns, contract, _PREDICTED),
+        "dagster/column_lineage": metadata.predicted_lineage(contract, names.key("application_batch")),
+    }
+
+
+def _predictions_metadata(scored: BatchScoring, pages: WebPages) -> Metadata:
+    return {
+        "page": dg.MetadataValue.url(pages.batch(scored.batch)),
+        "csv": dg.MetadataValue.url(pages.predictions(scored.batch)),
         "dagster/row_count": scored.rows,
         "model_version": scored.version,
         "decisions": metadata.table(

@@ -16,7 +16,7 @@ from loan_default.defs.checks import check_results, check_specs
 from loan_default.defs.metadata import MODEL, OWNERS, Metadata
 from loan_default.defs.mlflow_run import MlflowRunResource
 from loan_default.defs.resources import ComputeResource, LoanBookResource, ModelRegistryResource, StudiesResource
-from loan_default.defs.results import explain_failures
+from loan_default.defs.results import explain_failures, log_warnings
 from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.validation.quality_gates import TRAINING_RULES
 from loan_default.steps.training import Training, TrainingData, Tuning, train_and_register, tune_parameters
@@ -68,14 +68,11 @@ def tuned_params(
         TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
         loan_book.search_space,
         loan_book.policy.decision,
-        candidate=config.candidate,
+        **config.model_dump(),
         study_storage=studies.storage,
-        trials=config.trials,
-        seed=config.seed,
         on_trial=partial(_log_trial, context.log, config.trials),
     )
-    for warning in tuning.tuned.warnings():
-        context.log.warning(warning)
+    log_warnings(context, tuning.tuned.warnings())
     return dg.MaterializeResult(value=tuning.tuned.to_dict(), metadata={**_tuning_metadata(tuning), **compute.metadata})
 
 
