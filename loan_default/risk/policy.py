@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -154,6 +154,14 @@ class PromotionPolicy(Section):
     covered_rows_at_least: int = Field(default=30, ge=1)
     approval_rate: tuple[float, float] = Field(default=(0.02, 0.98), examples=["[0.02, 0.98]"])
     decision_days_at_most: int = Field(default=365, ge=1)
+    advice: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("ece_at_most", ""): "ece_at_most is now a test of known size; write calibration_size: 0.05, "
+        "calibration_tolerance: 0.10 and slope_tolerance: 0.15",
+        ("segment_gap_at_most", ""): "segment_gap_at_most is now a test of known size; write "
+        "segment_calibration_tolerance: 0.20",
+        ("auc_gain_low_at_least", ""): "auc_gain_low_at_least is now told of a gain and of a loss; write "
+        "gain_low_above: 0.0, brier_fall_at_least: 0.0005 and auc_loss_at_most: 0.005",
+    }
 
     def problems(self) -> Iterator[Problem]:
         """Yield limits between which nothing lies."""
@@ -211,6 +219,10 @@ class PerformancePolicy(Section):
     auc_shortfall_at_most: float = Field(ge=0)
     calibration_tolerance: float = Field(ge=0)
     report_days_at_most: int = Field(default=35, ge=1)
+    advice: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("calibration_gap_at_most", ""): "calibration_gap_at_most is now a test of known size; write size: 0.05 and "
+        "calibration_tolerance: 0.15"
+    }
 
 
 class RetrainingPolicy(Section):

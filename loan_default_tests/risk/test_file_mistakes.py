@@ -236,6 +236,36 @@ logistic_regression: {C: 0.01, enabled: 'no'}
     ]
 
 
+def test_a_policy_of_an_earlier_release_is_told_what_takes_the_place_of_its_keys(tmp_path: Path) -> None:
+    """All at once, so that a person who upgrades edits the file once."""
+    path, text = tmp_path / "policy.yaml", (CONF / "policy.yaml").read_text(encoding="utf-8")
+    for key, earlier in {
+        "gain_over_opinion_at_least": "gain_over_grade_at_least",
+        "calibration_size": "ece_at_most",
+        "gain_low_above": "auc_gain_low_at_least",
+        "segment_calibration_tolerance": "segment_gap_at_most",
+        "size": "calibration_gap_at_most",
+    }.items():
+        text = text.replace(f"  {key}: ", f"  {earlier}: ", 1)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput) as refusal:
+        load_policy(path)
+    assert [line.partition(": ")[2] for line in str(refusal.value).splitlines()] == [
+        "promotion.gain_over_grade_at_least: there is no such key; write gain_over_opinion_at_least.",
+        "promotion.ece_at_most: ece_at_most is now a test of known size; write calibration_size: 0.05, calibration_tolerance: 0.10 and slope_tolerance: 0.15.",
+        "promotion.auc_gain_low_at_least: auc_gain_low_at_least is now told of a gain and of a loss; write gain_low_above: 0.0, brier_fall_at_least: 0.0005 and auc_loss_at_most: 0.005.",
+        "promotion.segment_gap_at_most: segment_gap_at_most is now a test of known size; write segment_calibration_tolerance: 0.20.",
+        "performance.calibration_gap_at_most: calibration_gap_at_most is now a test of known size; write size: 0.05 and calibration_tolerance: 0.15.",
+    ]
+
+
+def test_a_search_space_of_an_earlier_release_is_told_so(tmp_path: Path) -> None:
+    path, text = tmp_path / "search_space.yaml", (CONF / "search_space.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("least_gain_errors: 2 ", "least_gain: 0.0005 ", 1), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"least_gain is now told in standard errors; write least_gain_errors: 2\.$"):
+        load_search_space(path)
+
+
 LOADS: dict[str, Callable[[Path], object]] = {
     "contract": load_contract,
     "policy": load_policy,

@@ -97,6 +97,9 @@ class BoostingParameters(CandidateParameters):
     rounds_at_most: int = Field(ge=1, le=100_000, examples=[2000])
     stop_after_rounds: int = Field(ge=1, examples=[50])
     full_size: Mapping[str, Annotated[int, Field(ge=1)]] = {}
+    advice: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("least_gain", ""): "least_gain is now told in standard errors; write least_gain_errors: 2"
+    }
 
     def problems(self) -> Iterator[Problem]:
         """Yield parameters that the library does not take, or that are searched from a start out of reach."""
