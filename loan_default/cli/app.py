@@ -6,8 +6,10 @@ its first line. Which arguments several commands share is `arguments`'s.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
+from inspect import cleandoc
 from itertools import count
 from typing import Any, TypeVar
 
@@ -56,6 +58,15 @@ def command(group: Group, *examples: str, parent: App = app) -> Callable[[Comman
     """Register a function as a command of a group, or of a command of several, with examples for its help's end."""
     lines = "\n".join(f"    loan-default {example}" for example in examples)
     epilogue = f"[bold]Examples[/bold]\n{lines}" if examples else ""
-    if parent is not app:
-        return parent.command(sort_key=next(_numbers), help_epilogue=epilogue)
-    return app.command(group=group, sort_key=next(_numbers), help_epilogue=epilogue)
+    options: dict[str, Any] = {"group": group} if parent is app else {}
+
+    def register(function: Command) -> Command:
+        function.__doc__ = _unwrap(function.__doc__ or "")
+        return parent.command(function, sort_key=next(_numbers), help_epilogue=epilogue, **options)
+
+    return register
+
+
+def _unwrap(docstring: str) -> str:
+    """Join the lines of each paragraph and of each argument, so that a help page breaks them by its own width."""
+    return re.sub(r"(?<!\n)\n( {8})?(?=\S)", " ", cleandoc(docstring))

@@ -75,7 +75,7 @@ def web(
     server.run(settings, config, listener)
 
 
-@command(SERVE, "web-user", "web-user anna --role officer")
+@command(SERVE, "web-user anna", "web-user anna --role officer")
 def web_user(name: str, /, *, role: Literal["viewer", "officer", "approver"] = "viewer") -> None:
     """Make a user of the pages: ask for a password, and print what belongs into LOAN_DEFAULT_WEB_USERS.
 

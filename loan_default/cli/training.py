@@ -187,7 +187,12 @@ def provision(*, json: AsJson = False) -> None:
 
 
 @command(TRAIN, "promote", 'promote --version 3 --force --reason "The board asked for it."')
-def promote(*, version: Annotated[int | None, between(1)] = None, force: bool = False, reason: str = "") -> None:
+def promote(
+    *,
+    version: Annotated[int | None, between(1)] = None,
+    force: bool = False,
+    reason: Annotated[str, Parameter(metavar="TEXT")] = "",
+) -> None:
     """Decide on the newest version by policy, or promote one whatever the policy says.
 
     Args:

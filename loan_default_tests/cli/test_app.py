@@ -48,6 +48,15 @@ def test_each_command_describes_itself_and_its_options(command: Run, name: str) 
         assert not re.fullmatch(r"│ (--\S+|[A-Z]+)( [A-Z]+)?( +│)", line), f"{line} has no description"
     if name not in ("init", "contract", "policy"):  # which have commands of its own, with examples
         assert f"    loan-default {name}" in text, "an example"
+    for example in re.findall(r"loan-default ([^>\n]*)", described.help_epilogue or ""):
+        app.parse_args(example, exit_on_error=False, print_error=False)
+
+
+def test_help_breaks_lines_by_the_width_of_the_terminal_alone() -> None:
+    """What the source wraps, a page of help wraps anew."""
+    description = str(app["serve"].default_command.__doc__)
+    assert "5001 unless set; on Vertex AI and SageMaker the port that these call.\n" in description
+    assert "\n\nArgs:\n    host: Address" in description
 
 
 @pytest.mark.parametrize(
