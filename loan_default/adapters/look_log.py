@@ -1,7 +1,7 @@
 """Every look at a test window: one small record each, for good, beside the assets.
 
 A window that is looked at often enough lets a version pass by chance, so looks are counted. Records are only added,
-before the loans are scored. Looking is `risk.validation.champion_challenger`'s.
+before the loans are scored. Looking is `risk.validation.held_out`'s.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Estimates of how far PDs lie from outcomes, with errors by loan and by issue month, and tests of known size on them.
 
 Calibration in the large and slope are D. R. Cox, Two Further Applications of a Model for Binary Regression, Biometrika
-45, 1958. What a policy makes of them belongs in `validation` and `monitoring`; metrics belong in `evaluation`.
+45, 1958. What a policy makes of them belongs in `validation` and `monitoring`; metrics belong in `metrics`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A version that is ready to answer: loaded, checked with its canary, its trees in the quicker of two forms.
 
-Following the alias is `follower`, requests are `app`.
+Following the alias is `follower`'s, a request `scoring`'s.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A gate inside a step: where a finding of an asset failed, the step stops, and nothing of it is stored.
+"""A gate inside a step: where a finding on an asset failed, the step stops before the asset is stored.
 
 What is judged is `risk.validation.quality_gates`'s; how findings are displayed is `defs`'s.
 """

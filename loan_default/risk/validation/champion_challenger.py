@@ -1,6 +1,6 @@
 """Measures the newest candidates, and the model in production, on the test window: the evidence for promotion.
 
-This is the only module that scores test loans. The numbers are `evaluation`'s, what follows from them is `promotion`'s.
+Scoring the window part by part is `held_out`'s, the numbers are `evaluation`'s, what follows from them `promotion`'s.
 """
 
 from __future__ import annotations
