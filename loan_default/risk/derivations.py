@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from loan_default.risk.expressions import Expression
+from loan_default.risk.expressions import NUMBER_FUNCTIONS, Expression
 from loan_default.risk.units import COUNT, TIME, Unit, converted_by_hand, fits, unit_of
 
 _LONGEST, _DEEPEST = 1_000, 30  # characters; levels of nesting
@@ -33,11 +33,9 @@ FUNCTIONS = {  # as people write them
     "yearly": "yearly(amount a month)",
     "monthly": "monthly(amount a year)",
     "bins": "bins(x, edge, edge, …)",
-    "log": "log(x)",
-    "log1p": "log1p(x)",
+    **{name: f"{name}(x)" for name in NUMBER_FUNCTIONS},
     "min": "min(x, y, …)",
     "max": "max(x, y, …)",
-    "abs": "abs(x)",
 }
 _LANGUAGE = f"numbers, fields, + - * / ( ) and {', '.join(FUNCTIONS)}"
 _MONTH, _YEAR = unit_of("months"), unit_of("years")
@@ -232,6 +230,10 @@ class _Compiler:
         parts = [self._part(argument) for argument in arguments]
         if all(part.value is not None for part in parts):
             raise ValueError(f"{ast.unparse(node)} names no field; write its value")
+        if name in NUMBER_FUNCTIONS:
+            (part,) = parts
+            keeps_unit = NUMBER_FUNCTIONS[name].keeps_unit
+            return _Part(ast.unparse(node), _called(name, [part.code]), part.unit if keeps_unit else _PLAIN)
         compile_call: Callable[..., tuple[ast.expr, Unit]] = getattr(self, f"_{name}")
         code, unit = compile_call(*parts)
         return _Part(ast.unparse(node), code, unit)
@@ -291,12 +293,6 @@ class _Compiler:
             raise ValueError(f"bins of {value.text} takes numbers that rise as its edges; write {FUNCTIONS['bins']}")
         return _called("bins", [value.code, ast.Tuple([edge.code for edge in edges], ast.Load())]), _COUNT
 
-    def _log(self, value: _Part) -> tuple[ast.expr, Unit]:
-        return _called("log", [value.code]), _PLAIN
-
-    def _log1p(self, value: _Part) -> tuple[ast.expr, Unit]:
-        return _called("log1p", [value.code]), _PLAIN
-
     def _min(self, *parts: _Part) -> tuple[ast.expr, Unit]:
         return self._chosen("smaller", parts)
 
@@ -308,9 +304,6 @@ class _Compiler:
         for other in others:
             code = _called(function, [code, other])
         return code, unit
-
-    def _abs(self, value: _Part) -> tuple[ast.expr, Unit]:
-        return _called("abs", [value.code]), value.unit
 
     # --- the unit of the result
 

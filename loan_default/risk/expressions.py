@@ -24,6 +24,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class NumberFunction:
+    """A function of one number: how it is computed of a float, and what Polars calls it.
+
+    Attributes:
+        of_float: computes it; may raise ValueError where it is not defined.
+        polars: the method of a series and of a column.
+        of_array: computes it of an array (n,), where numpy does so to the bit; by default each value by `of_float`.
+        keeps_unit: whether the result has the unit of the number; else it is a plain number.
+    """
+
+    of_float: Callable[[float], float]
+    polars: str
+    of_array: Callable[[Any], Any] | None = None
+    keeps_unit: bool = False
+
+
+# By the name that a contract writes. A further one is a line here, and its name in docs/recipes.md.
+NUMBER_FUNCTIONS: Mapping[str, NumberFunction] = {
+    "log": NumberFunction(math.log, "log"),
+    "log1p": NumberFunction(math.log1p, "log1p"),
+    "sqrt": NumberFunction(math.sqrt, "sqrt", np.sqrt),
+    "abs": NumberFunction(abs, "abs", np.abs, keeps_unit=True),
+}
+
+
+@dataclass(frozen=True)
 class Expression:
     """A compiled expression; `floats`, `arrays` and `columns` compute it of the fields `of`, in this order.
 
@@ -125,11 +151,9 @@ def _bins_of_arrays(values: Any, edges: tuple[float, ...]) -> Any:
 
 
 _FLOATS: Mapping[str, Any] = {
-    "abs": abs,
+    **{name: function.of_float for name, function in NUMBER_FUNCTIONS.items()},
     "bins": _bins_of_floats,
     "larger": _larger,
-    "log": math.log,
-    "log1p": math.log1p,
     "payment": _payment_of_floats,
     "quotient": operator.truediv,
     "smaller": _smaller,
@@ -145,25 +169,22 @@ def _arrays() -> Mapping[str, Any]:
     """
     import polars as pl
 
-    def inexact(
-        of_float: Callable[[float], float], of_series: Callable[[pl.Series], pl.Series]
-    ) -> Callable[[Any], Any]:
+    def of_arrays(function: NumberFunction) -> Callable[[Any], Any]:
         def compute(values: Any) -> Any:
             array = np.atleast_1d(values)
-            with suppress(ValueError):
-                return np.fromiter(map(of_float, array.tolist()), np.float64, len(array))
-            return of_series(pl.Series(array, dtype=pl.Float64)).to_numpy()
+            with suppress(ArithmeticError, ValueError):
+                return np.fromiter(map(function.of_float, array.tolist()), np.float64, len(array))
+            return getattr(pl.Series(array, dtype=pl.Float64), function.polars)().to_numpy()
 
-        return compute
+        return function.of_array or compute
 
-    log1p = inexact(math.log1p, pl.Series.log1p)
+    functions = {name: of_arrays(function) for name, function in NUMBER_FUNCTIONS.items()}
+    tanh = of_arrays(NumberFunction(math.tanh, "tanh"))
     return {
-        "abs": np.abs,
+        **functions,
         "bins": _bins_of_arrays,
         "larger": np.maximum,
-        "log": inexact(math.log, pl.Series.log),
-        "log1p": log1p,
-        "payment": _payment(np.where, operator.truediv, inexact(math.tanh, pl.Series.tanh), log1p),
+        "payment": _payment(np.where, operator.truediv, tanh, functions["log1p"]),
         "quotient": operator.truediv,
         "smaller": np.minimum,
     }
@@ -203,11 +224,9 @@ def _columns() -> Mapping[str, Any]:
         return pl.when(value.is_not_nan()).then(pl.sum_horizontal(value >= edge for edge in edges).cast(pl.Float64))
 
     return {
-        "abs": abs,
+        **{name: getattr(pl.Expr, function.polars) for name, function in NUMBER_FUNCTIONS.items()},
         "bins": bins,
         "larger": extreme(pl.max_horizontal),
-        "log": pl.Expr.log,
-        "log1p": pl.Expr.log1p,
         "payment": _payment(choose, quotient, pl.Expr.tanh, lambda rate: column(rate).log1p()),
         "quotient": quotient,
         "smaller": extreme(pl.min_horizontal),

@@ -21,7 +21,7 @@ from loan_default.risk.data.cleaning import clean_application_file, clean_loans
 from loan_default.risk.data.synthetic import make_loans
 from loan_default.risk.derivations import FUNCTIONS, Operand, compile_expression
 from loan_default.risk.errors import BadInput
-from loan_default.risk.expressions import Expression
+from loan_default.risk.expressions import NUMBER_FUNCTIONS, Expression
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader, check
 from loan_default.risk.reviewed_file import CONF
@@ -102,6 +102,7 @@ BY_HAND: dict[tuple[str, str], float] = {
     ("bins(fico, 600, 650, 700, 750)", "count"): 3,
     ("log(income)", "log dollars"): np.log(60_000),
     ("log1p(late)", "count"): np.log(4),
+    ("sqrt(fico - 675)", "count"): 5,
     ("abs(balance - loan)", "dollars"): 6_000,
     ("-(balance - loan)", "dollars"): 6_000,
     ("loan / fico", "dollars a FICO point"): 10_000 / 700,
@@ -231,8 +232,7 @@ LEAVES = st.one_of(
     st.tuples(st.floats(0.25, 50), st.sampled_from("+-*"), NAMES).map("({0[0]!r} {0[1]} {0[2]})".format),
     st.tuples(NAMES, st.floats(0.25, 50)).map("({0[0]} / {0[1]!r})".format),
     NAMES.map("bins({}, 0.5, 1, 1000)".format),
-    NAMES.map("log1p({})".format),
-    NAMES.map("log({})".format),
+    st.tuples(st.sampled_from([*NUMBER_FUNCTIONS]), NAMES).map("{0[0]}({0[1]})".format),
     NAMES.map("payment(100, {0} * 0, {0})".format),
     st.tuples(NAMES, NAMES, NAMES).map("payment({0[0]}, max({0[1]} / 1e7, 1e-3), {0[2]} / 1e4)".format),
 )
