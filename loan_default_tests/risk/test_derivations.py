@@ -250,6 +250,17 @@ LEAVES = st.one_of(
     rows=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=5),
 )
 def test_any_expression_gives_columns_arrays_and_floats_the_same_value(text: str, rows: list[Any]) -> None:
+    hold_to_one_value(text, rows)
+
+
+@pytest.mark.parametrize("name", NUMBER_FUNCTIONS)
+def test_each_function_of_one_number_gives_the_same_value(name: str) -> None:
+    numbers = (0.0, 0.1, 1.0, 2.0, 7.0, 1e-300, 1e300, -0.5, -3.0, None)
+    hold_to_one_value(f"{name}(loan)", [(number, None, None, None) for number in numbers])
+
+
+def hold_to_one_value(text: str, rows: list[Any]) -> None:
+    """Compute an expression of columns, arrays and floats, which must agree to the bit."""
     fields = dict.fromkeys(NUMBER_NAMES, OPERAND)
     expression = compile_expression(text, None, fields, as_numbers=True)
     table = pl.DataFrame(rows, schema=dict.fromkeys(NUMBER_NAMES, pl.Float64), orient="row")
