@@ -85,15 +85,7 @@ class QuickReader:
         self._nothing = words_for_nothing(contract.files.nothing)
         self._numbers = {field.name for field in fields if field.kind == "number"}
         self._plain_number = _NUMBER_WITH_POINT if contract.files.decimal == "." else _WHOLE_NUMBER
-        exact_float = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
-        needed = {field.name for field in required_fields(contract)}
-        optional = contract.left_out_by_applicants
-        types = [
-            _field_type(field, is_needed=field.name in needed, is_optional=field.name in optional) for field in fields
-        ]
-        exact_int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # others read a float beyond
-        short_text = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
-        self._types = [*types, (contract.id_name, short_text | exact_int | exact_float | None, None)]
+        self._types = _types_of(contract, fields)
         self.form: type[msgspec.Struct] = msgspec.defstruct(
             "Application", self._types, kw_only=True, gc=False, forbid_unknown_fields=not ignore_unknown
         )
@@ -255,6 +247,18 @@ class QuickReader:
         for index, column in self._absence:
             row.insert(column, float(math.isnan(sent[index])))
         return np.ndarray((1, len(row)), np.float32, self._pack(*row))  # in a fifth of the time of np.array
+
+
+def _types_of(contract: Contract, fields: Sequence[LoanField]) -> list[tuple[str, Any] | tuple[str, Any, None]]:
+    """Return name, type and, where it may be left out, default of each field and of the id."""
+    needed, optional = {field.name for field in required_fields(contract)}, contract.left_out_by_applicants
+    exact_float = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
+    exact_int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # others read a float beyond
+    short_text = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
+    return [
+        *(_field_type(field, is_needed=field.name in needed, is_optional=field.name in optional) for field in fields),
+        (contract.id_name, short_text | exact_int | exact_float | None, None),
+    ]
 
 
 def _field_type(field: LoanField, *, is_needed: bool, is_optional: bool) -> tuple[str, Any] | tuple[str, Any, None]:

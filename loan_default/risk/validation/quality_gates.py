@@ -6,7 +6,7 @@ Each gate returns findings, a sentence each; whoever asked stops where one faile
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from loan_default.risk.contract.book import Contract
@@ -268,20 +268,21 @@ def judge_fields(applications: pl.LazyFrame, space: FeatureSpace, accepted: Coll
     causes = [
         name for name in baseline if name in lost - {*accepted} and not _derives(contract, name, {*lost, *accepted})
     ]
+    return Finding(NO_FIELD_LOST, not causes, _lost_fields(lost, {name: 1 - baseline[name] for name in causes}))
+
+
+def _lost_fields(lost: Collection[str], causes: Mapping[str, float]) -> str:
+    """Say which fields a batch has lost; `causes` are those that were not accepted, each with its share before."""
     if causes:
-        names = ", or ".join(
-            f"{name}, which {1 - baseline[name]:.1%} of the loans of development had" for name in causes
-        )
+        names = ", or ".join(f"{name}, which {had:.1%} of the loans of development had" for name, had in causes.items())
         options = " ".join(f"--accept-missing {name}" for name in causes)
-        sentence = (
+        return (
             f"No application of the batch has {names}; correct the file, or have it scored without by {options} "
             "(in Dagster: accept_missing of predictions)."
         )
-    elif lost:
-        sentence = f"No application of the batch has {', '.join(sorted(lost))}, which was accepted."
-    else:
-        sentence = "Some application of the batch has each field that loans of development had."
-    return Finding(NO_FIELD_LOST, not causes, sentence)
+    if lost:
+        return f"No application of the batch has {', '.join(sorted(lost))}, which was accepted."
+    return "Some application of the batch has each field that loans of development had."
 
 
 def _derives(contract: Contract, name: str, sources: Collection[str]) -> bool:

@@ -25,6 +25,12 @@ def value(inputs: ModelCardInputs) -> Iterator[str]:
     if "problem" in report:
         yield report["problem"]
         return
+    yield from _present(report)
+    yield from _past((inputs.backtest or {"points": ()})["points"])
+
+
+def _present(report: Mapping[str, Any]) -> Iterator[str]:
+    """Say what the loans of the test window earned."""
     costs, unit = report["policy"], report["unit"]
     yield (
         f"Values are in {unit}, by the policy's costs: {percent(costs['funding_rate'])} a year for funding, "
@@ -53,7 +59,10 @@ def value(inputs: ModelCardInputs) -> Iterator[str]:
             for each in report["losses"]
         ],
     )
-    points = (inputs.backtest or {"points": ()})["points"]
+
+
+def _past(points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say the same of models that were developed as of past months, where there was a back-test."""
     if past := [*rules_of(points)]:
         yield (
             "The same as of past months, of models that were developed on what was known then, with what was expected "
