@@ -85,7 +85,7 @@ def test_workers_are_measured(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_steps_are_measured_as_loans_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOAN_DEFAULT_REAL_DATA", raising=False)
-    figures = bench_scale.figures(tmp_path, sizes=(10_000, 12_000), trials=1)
+    figures = bench_scale.figures(tmp_path, sizes=(6_000, 7_000), trials=1)
     assert [figure.limit for figure in figures if figure.what == "  trained_model"] == [None, bench_scale.NOISE]
     assert all(math.isfinite(figure.value) for figure in figures)
 
