@@ -46,7 +46,7 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.month_texts import months_after
 from loan_default.risk.policy import Policy, ValuePolicy
-from loan_default.risk.validation.past_models import Past, PastModel, Way
+from loan_default.risk.validation.past_models import PastBook, PastModel, Way
 from loan_default.risk.validation.standing import Production, stand
 
 Label = Literal["platform", "matured", "hazard", "open", "hindsight"]
@@ -348,7 +348,7 @@ def back_test(
     judged = judged_months(loans, contract, months, snapshot)
     for number, month in enumerate(judged):
         tested = TestedLoans.of(loans, contract, month, snapshot, policy.value)
-        past = Past(loans, contract, month, snapshot, search, policy, seed)
+        past = PastBook(loans, contract, month, snapshot, search, policy, seed)
         for position, label in enumerate(labels):
             if label == "platform":
                 point, production = _stand(past, plan or SplitPlan(), production, tested)
@@ -361,7 +361,7 @@ def back_test(
     return tuple(points)
 
 
-def _points(past: Past, way: Way, tested: TestedLoans) -> Iterator[BackTestPoint]:
+def _points(past: PastBook, way: Way, tested: TestedLoans) -> Iterator[BackTestPoint]:
     """Measure each candidate of a way of learning; a point without figures where nothing could be developed."""
     rate = float(tested.outcomes.mean())
     try:
@@ -373,7 +373,7 @@ def _points(past: Past, way: Way, tested: TestedLoans) -> Iterator[BackTestPoint
 
 
 def _stand(
-    past: Past, plan: SplitPlan, champion: Production | None, tested: TestedLoans
+    past: PastBook, plan: SplitPlan, champion: Production | None, tested: TestedLoans
 ) -> tuple[BackTestPoint, Production | None]:
     """Measure what is in production after the month's training, and return it too."""
     standing, rate = stand(past, plan, champion), float(tested.outcomes.mean())
@@ -389,7 +389,7 @@ def _stand(
     return _measure(point, tested, model, past), production
 
 
-def _measure(point: BackTestPoint, tested: TestedLoans, model: PastModel, past: Past) -> BackTestPoint:
+def _measure(point: BackTestPoint, tested: TestedLoans, model: PastModel, past: PastBook) -> BackTestPoint:
     """Fill in the figures of a point."""
     pds, in_year = model.pds, tested.within_year
     bands = decide_all(past.policy.decision, pds, _margins(model.value, pds, tested, past.contract))

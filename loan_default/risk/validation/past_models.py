@@ -46,7 +46,7 @@ _YEAR = 12.0
 _LEAST = 1e-9  # lifetime PD that is divided by
 
 
-class Tested(Protocol):
+class JudgedLoans(Protocol):
     """Loans (n rows) by which models are judged, and their terms (n,)."""
 
     @property
@@ -84,7 +84,7 @@ class PastModel:
 
 
 @dataclass(frozen=True)
-class Past:
+class PastBook:
     """Knows of a book what was known at a month, and how all of it ended for `hindsight` alone."""
 
     loans: pl.LazyFrame
@@ -122,7 +122,7 @@ class Past:
         """Count the loans from which a way of learning learns."""
         return len(self.view) if way in ("hazard", "open") else len(self._loans_of(way))
 
-    def models(self, way: Way, tested: Tested) -> Iterator[PastModel]:
+    def models(self, way: Way, tested: JudgedLoans) -> Iterator[PastModel]:
         """Develop every candidate of the search space in a way of learning.
 
         Raises:
@@ -160,7 +160,7 @@ class Past:
         resolved = pl.col(OUTCOME).is_not_null() & (pl.col(MATURES) <= self.snapshot)
         return self._draw(self.loans.filter((pl.col(self.contract.time_name) < self.month) & resolved)).collect()
 
-    def _candidates(self, way: Way, loans: pl.DataFrame, outcomes: Floats, tested: Tested) -> Iterator[PastModel]:
+    def _candidates(self, way: Way, loans: pl.DataFrame, outcomes: Floats, tested: JudgedLoans) -> Iterator[PastModel]:
         """Fit and calibrate each candidate on older and newer loans (n), and let it say PDs of the tested ones.
 
         The first to be yielded ranks the newer loans best. From probabilities of a default only XGBoost's learn.
@@ -225,7 +225,7 @@ class Past:
             )
         return ValueModel(self.policy.value, endings, {})
 
-    def _year_shares(self, tested: Tested) -> Floats:
+    def _year_shares(self, tested: JudgedLoans) -> Floats:
         """Return of each PD (n,) the share that falls into the first twelve months, as the hazards have it."""
         incidence = self.hazard.incidence(self.space.matrix(tested.frame), tested.terms)
         year = incidence.defaulted_by(np.full(len(tested.terms), _YEAR))

@@ -26,7 +26,7 @@ from loan_default.risk.model.valued_version import valued_alike, with_value
 from loan_default.risk.validation.champion_challenger import judge_on_test
 from loan_default.risk.validation.coverage import measure_coverage
 from loan_default.risk.validation.held_out import HeldOutWindow
-from loan_default.risk.validation.past_models import Past
+from loan_default.risk.validation.past_models import PastBook
 from loan_default.risk.validation.promotion import PromotionDecision, decide_promotion
 from loan_default.risk.validation.quality_gates import failures, judge_leak
 
@@ -60,7 +60,7 @@ class Standing:
     reason: str
 
 
-def stand(past: Past, plan: SplitPlan, champion: Production | None) -> Standing:
+def stand(past: PastBook, plan: SplitPlan, champion: Production | None) -> Standing:
     """Train as of a month, and promote where the gates let it.
 
     Args:
@@ -77,7 +77,7 @@ def stand(past: Past, plan: SplitPlan, champion: Production | None) -> Standing:
     return Standing(champion, decision.verdict, failures(decision.findings))
 
 
-def _train(past: Past, plan: SplitPlan, champion: Production | None) -> tuple[Production, PromotionDecision]:
+def _train(past: PastBook, plan: SplitPlan, champion: Production | None) -> tuple[Production, PromotionDecision]:
     """Train, and judge on the test window; a version that is too good to be true is refused."""
     contract, policy, seed = past.contract, past.policy, past.seed
     engine, loans = LocalEngine(), FrameTable(past.view.lazy())

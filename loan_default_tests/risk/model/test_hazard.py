@@ -27,7 +27,7 @@ from loan_default.risk.model.hazard import (
     fit_hazard,
 )
 from loan_default.risk.policy import load_policy
-from loan_default.risk.validation.past_models import Past
+from loan_default.risk.validation.past_models import PastBook
 from loan_default_tests.packages import full_search_space
 from loan_default_tests.risk.conftest import published_loans
 from loan_default_tests.risk.data.test_as_of import BOOK
@@ -195,7 +195,7 @@ def test_incidences_of_published_vintages_lie_within_the_interval_too(real_data:
     published, splits = published_loans(real_data, tmp_path)
     assert splits.snapshot
     month, search = date(2011, 1, 1), full_search_space()
-    past = Past(published, load_contract(), month, splits.snapshot, search, load_policy(), seed=7)
+    past = PastBook(published, load_contract(), month, splits.snapshot, search, load_policy(), seed=7)
     incidence = past.hazard.incidence(past.space.matrix(past.view), past.history.terms)
     assert (incidence.defaulted + incidence.repaid).max() <= 1 + 1e-9
     quarters = past.view["issue_d"].dt.truncate("1q")

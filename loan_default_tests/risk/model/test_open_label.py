@@ -21,7 +21,7 @@ from loan_default.risk.model.search_space import SearchSpace
 from loan_default.risk.model.timed_version import read_histories
 from loan_default.risk.model.training import train_candidates
 from loan_default.risk.policy import TrainingLabel, load_policy
-from loan_default.risk.validation.past_models import Past
+from loan_default.risk.validation.past_models import PastBook
 from loan_default_tests.packages import contract
 from loan_default_tests.risk.conftest import SEED, clean
 
@@ -105,7 +105,7 @@ def test_a_loan_without_a_term_is_not_followed(view: FrameTable, quick_search: S
     broken = FrameTable(view.scan().with_columns(terms.alias("term")))
     splits = cut(broken, "open")
     _, history = read_histories(ENGINE, broken, splits, FeatureSpace(contract(), splits.population))
-    past = Past(broken.scan(), contract(), MONTH, MONTH, quick_search, load_policy(), SEED)
+    past = PastBook(broken.scan(), contract(), MONTH, MONTH, quick_search, load_policy(), SEED)
     for followed in (history, past.history):
         assert 0 < len(followed) < view.rows / 2
         assert (followed.terms > 0).all()
