@@ -175,11 +175,6 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy, size: float
         sentence = f"No segment by {fields} holds {policy.segment_least_rows:,} loans, so none can be judged."
         return Finding("segments", False, sentence)
     fallen = _holm([calibration.p_value() for _, calibration in judged], size)
-    reaches = [calibration.reach(tolerance, size / len(judged)) for _, calibration in judged]
-    power = (
-        f"errors from {min(reaches):.2f} (the largest segment) to {max(reaches):.2f} (the smallest) would have been "
-        "seen 19 times of 20"
-    )
     of_segments = f"{plural(len(judged), 'segment')} of {policy.segment_least_rows:,} loans or more"
     failed = [
         segment
@@ -195,6 +190,11 @@ def _judge_segments(evaluation: Evaluation, policy: PromotionPolicy, size: float
             f"log-odds, and not by chance: {'; '.join(map(_described, worst))}.",
         )
     furthest = max((segment for segment, _ in judged), key=lambda segment: abs(segment.z or 0.0))
+    reaches = [calibration.reach(tolerance, size / len(judged)) for _, calibration in judged]
+    power = (
+        f"errors from {min(reaches):.2f} (the largest segment) to {max(reaches):.2f} (the smallest) would have been "
+        "seen 19 times of 20"
+    )
     return Finding(
         "segments",
         True,
@@ -257,10 +257,7 @@ def _judge_approvals(evaluation: Evaluation, policy: PromotionPolicy) -> Finding
 def _judge_against(
     champion: int | None, comparison: Comparison | None, comparable: ComparableLoans | None, policy: PromotionPolicy
 ) -> Iterator[Finding]:
-    """Ask for a proven gain, in AUC or in Brier score, and for no loss in either.
-
-    Each interval lies above 0 by chance 1 time of 80, so an equal model is promoted about 1 time of 40.
-    """
+    """Ask for a comparison with production on enough loans, and for what it has to say."""
     if champion is None:
         yield Finding("no_champion", True, "There is no version in production to compare with.")
         return
@@ -274,8 +271,15 @@ def _judge_against(
         f"Version {champion} was not developed on {comparable.rows:,} of the test loans, {comparable.defaults:,} of "
         f"them defaults; {policy.least_test_rows:,} and {policy.least_test_defaults:,} are needed to compare on.",
     )
-    if comparison is None:
-        return
+    if comparison is not None:
+        yield from _judge_changes(champion, comparison, policy)
+
+
+def _judge_changes(champion: int, comparison: Comparison, policy: PromotionPolicy) -> Iterator[Finding]:
+    """Ask for a proven gain, in AUC or in Brier score, and for no loss in either.
+
+    Each interval lies above 0 by chance 1 time of 80, so an equal model is promoted about 1 time of 40.
+    """
     gain, rise, least = comparison.auc_gain, comparison.brier_rise, policy.gain_low_above
     ranks_better = gain.low > least and gain.value >= policy.auc_gain_at_least
     fits_better = -rise.high > least and -rise.value >= policy.brier_fall_at_least
