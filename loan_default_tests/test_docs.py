@@ -22,6 +22,7 @@ from cyclopts import App
 
 from loan_default.cli import main
 from loan_default.cli.app import app
+from loan_default.defs.resources import build_resources
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.settings import known_variables, load_settings
 from loan_default_tests.homes import environment_of, own_environment, unset_environment
@@ -163,6 +164,19 @@ def test_every_asset_check_job_sensor_and_schedule_is_on_its_page() -> None:
         "weekly_training",
     ):
         assert f"`{name}` |" in page, name
+
+
+def test_new_names_on_the_page_for_upgrades_are_there() -> None:
+    text = (ROOT / "docs" / "upgrade.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|[^|]*\| `(?:room|work|people|registry|serving_process|lifeline)` \| `(\w+)` \|$", text, re.M)
+    assert len(rows) == 6
+    assert {*rows} <= build_resources(load_settings({})).keys()
+    modules = re.findall(
+        r"`((?:cli|defs|operations|risk|serving)\.[a-z_.]+)`", "".join(re.findall(r"\|[^|]*\|$", text, re.M))
+    )
+    assert len(modules) > 10
+    paths = [ROOT / "loan_default" / name.replace(".", "/") for name in modules]
+    assert not [path for path in paths if not (path.is_dir() or path.with_suffix(".py").exists())]
 
 
 def test_every_page_is_in_the_navigation() -> None:
