@@ -78,8 +78,7 @@ def train_candidates(
 ) -> tuple[Candidate, ...]:
     """Fit candidates and return the one that is chosen first, then the others by AUC on the calibrate window.
 
-    The first of `CANDIDATES` is chosen unless another ranks the calibrate window's loans better by more than chance, as
-    the 95% interval of the paired gain in AUC says: what is less is no better on the next loans.
+    `rank_candidates` orders them by the loans of the calibrate window.
 
     Args:
         development: train and calibrate windows.
@@ -101,23 +100,26 @@ def train_candidates(
     for model in chosen:
         search.parameters(model.name)
         model.check_installed()
-    fitted = []
+    fitted = dict[str, Candidate]()
     for model in CANDIDATES:
         if model in chosen:
-            candidate, outcomes = _fit(model, search.parameters(model.name), development, decision, seed)
-            fitted.append(candidate)
-            on_fitted(candidate)
-    return choose_first(fitted, outcomes)
+            fitted[model.name], outcomes = _fit(model, search.parameters(model.name), development, decision, seed)
+            on_fitted(fitted[model.name])
+    ranked = rank_candidates({kind: candidate.margins for kind, candidate in fitted.items()}, outcomes)
+    return tuple(fitted[kind] for kind in ranked)
 
 
-def choose_first(fitted: Sequence[Candidate], outcomes: Floats) -> tuple[Candidate, ...]:
-    """Put the candidate that is chosen first, the others by their AUC; outcomes (n,) are those of their margins."""
-    chosen, *others = fitted
+def rank_candidates(margins: Mapping[str, Floats], outcomes: Floats) -> list[str]:
+    """Order the kinds of candidates by their margins (n,) of loans that the fits have not seen, the chosen one first.
+
+    The first of `CANDIDATES` is chosen unless another ranks these loans better by more than chance, as the 95% interval
+    of the paired gain in AUC says: what is less is no better on the next loans. The others follow by their AUC.
+    """
+    chosen, *others = (model.name for model in CANDIDATES if model.name in margins)
     for other in others:
-        if auc_gain(outcomes, other.margins, chosen.margins, bootstrap=_BOOTSTRAP).low > 0:
+        if auc_gain(outcomes, margins[other], margins[chosen], bootstrap=_BOOTSTRAP).low > 0:
             chosen = other
-    ranked = sorted(fitted, key=lambda candidate: -candidate.metrics["auc"].value)
-    return (chosen, *(candidate for candidate in ranked if candidate is not chosen))
+    return sorted(margins, key=lambda kind: (kind != chosen, -auc_of(outcomes, margins[kind])))
 
 
 def _fit(

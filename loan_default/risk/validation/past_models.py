@@ -28,13 +28,12 @@ from loan_default.risk.economics.loss import LEAST_DEFAULTS, EndedLoans, estimat
 from loan_default.risk.economics.valuation import ValueModel, fit_value
 from loan_default.risk.errors import BadInput
 from loan_default.risk.loan_order import has_term
-from loan_default.risk.metrics import auc_of
 from loan_default.risk.model.candidates.registry import candidate_class
 from loan_default.risk.model.development import LocalDevelopment, Sample
 from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.hazard import RECIPE, Hazard, expected_outcomes, fit_hazard
 from loan_default.risk.model.search_space import SearchSpace
-from loan_default.risk.model.training import fit_calibrated
+from loan_default.risk.model.training import fit_calibrated, rank_candidates
 from loan_default.risk.policy import Policy
 
 Way = Literal["matured", "hazard", "open", "hindsight"]
@@ -69,7 +68,7 @@ class PastModel:
         learned: loans that it learned from.
         learned_open: of them those that were open then.
         pds: of the loans.
-        leads: whether it ranks the newest fifth of the loans that it was developed on best, of all candidates.
+        leads: whether training would choose it, by the newest fifth of the loans that it was developed on.
         year_pds: PDs of twelve months, where the hazards' timing says them.
         value: what loans of its PDs were worth, by what was known then; None where too little was.
     """
@@ -163,7 +162,8 @@ class PastBook:
     def _candidates(self, way: Way, loans: pl.DataFrame, outcomes: Floats, tested: JudgedLoans) -> Iterator[PastModel]:
         """Fit and calibrate each candidate on older and newer loans (n), and let it say PDs of the tested ones.
 
-        The first to be yielded ranks the newer loans best. From probabilities of a default only XGBoost's learn.
+        The first to be yielded is the one that training would choose by the newer loans. From probabilities of a
+        default only XGBoost's learn.
         """
         order = np.argsort(loans[self.contract.time_name].to_numpy(), kind="stable")
         older, newer = np.split(order, [round(len(order) * (1 - _CALIBRATED))])
@@ -175,20 +175,20 @@ class PastBook:
         development = LocalDevelopment(space, Sample(X[older], y[older]), Sample(X[newer], y[newer]))
         search = self.search.for_loans(len(older))
         ended = None if way == "open" else self._ended(loans, self.snapshot if way == "hindsight" else self.month)
-        fitted = []
+        fitted, of_newer = dict[str, PastModel](), dict[str, Floats]()
         for kind in search.enabled:
             parameters = search.parameters(kind)
             candidate_class(kind).check_installed()
-            model, calibration, margins, ends, _ = fit_calibrated(
+            model, calibration, of_newer[kind], ends, _ = fit_calibrated(
                 candidate_class(kind), parameters, development, self.seed
             )
             pds = calibration.pds(model.margins(others))
             value = None
             if ended and self.policy.value:
                 value = fit_value(ended[0], calibration.pds(model.margins(X[ended[1]])), self.policy.value)
-            fitted.append((auc_of(ends, margins), PastModel(kind, len(loans), 0, pds, value=value)))
-        fitted.sort(key=lambda pair: -pair[0])
-        yield from (replace(model, leads=rank == 0) for rank, (_, model) in enumerate(fitted))
+            fitted[kind] = PastModel(kind, len(loans), 0, pds, value=value)
+        ranked = rank_candidates(of_newer, ends)
+        yield from (replace(fitted[kind], leads=kind == ranked[0]) for kind in ranked)
 
     def _ended(self, loans: pl.DataFrame, month: date) -> tuple[EndedLoans, NDArray[np.bool_]] | None:
         """Read what loans had paid by a month, and which of them say it; None where these are too few for a value."""

@@ -16,7 +16,7 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splits import WINDOWS
 from loan_default.risk.data.splitting import window_loans
 from loan_default.risk.errors import BadInput
-from loan_default.risk.metrics import Bootstrap, Interval, auc_of, measure
+from loan_default.risk.metrics import Bootstrap, auc_of, measure
 from loan_default.risk.model.candidates.registry import CANDIDATES
 from loan_default.risk.model.candidates.xgboost_trees import XGBoostTrees
 from loan_default.risk.model.development import LocalDevelopment
@@ -24,7 +24,7 @@ from loan_default.risk.model.features import FeatureSpace
 from loan_default.risk.model.online_features import QuickReader
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.model.search_space import SearchSpace, load_search_space
-from loan_default.risk.model.training import Candidate, choose_first, opinion_auc, train_candidates
+from loan_default.risk.model.training import Candidate, opinion_auc, rank_candidates, train_candidates
 from loan_default.risk.policy import load_policy
 from loan_default_tests.packages import full_search_space
 from loan_default_tests.risk.conftest import SEED, published_loans
@@ -56,22 +56,17 @@ def test_the_chosen_candidate_comes_first_and_the_others_by_their_auc(ranked: tu
     assert all(candidate.scorer.kind == candidate.kind for candidate in ranked)
 
 
-def test_another_candidate_is_chosen_only_for_more_than_chance(ranked: tuple[Candidate, ...]) -> None:
+def test_another_candidate_is_chosen_only_for_more_than_chance() -> None:
     outcomes = np.random.default_rng(1).integers(0, 2, 400).astype(np.float64)
     noise = np.random.default_rng(2).normal(size=(3, 400))
-
-    def candidate(kind: str, margins: Floats) -> Candidate:
-        auc = auc_of(outcomes, margins)
-        metrics = {**ranked[0].metrics, "auc": Interval(auc, auc, auc)}
-        return replace(ranked[0], kind=kind, margins=margins, metrics=metrics)
-
-    alike = sorted((outcomes + noise[0] + x for x in (0, noise[1] / 4)), key=lambda margins: auc_of(outcomes, margins))
-    first, a_hair_better = candidate("first", alike[0]), candidate("a hair better", alike[1])
-    better = candidate("better", 3 * outcomes + noise[2])
-    assert first.metrics["auc"].value < a_hair_better.metrics["auc"].value < better.metrics["auc"].value
-    assert [each.kind for each in choose_first([first, a_hair_better], outcomes)] == ["first", "a hair better"]
-    chosen = choose_first([first, a_hair_better, better], outcomes)
-    assert [each.kind for each in chosen] == ["better", "a hair better", "first"]
+    alike = (outcomes + noise[0] + x for x in (0, noise[1] / 4))
+    first, a_hair_better = sorted(alike, key=lambda margins: auc_of(outcomes, margins))
+    better = 3 * outcomes + noise[2]
+    assert auc_of(outcomes, first) < auc_of(outcomes, a_hair_better) < auc_of(outcomes, better)
+    margins = {"random_forest": a_hair_better, "xgboost": first}
+    assert rank_candidates(margins, outcomes) == ["xgboost", "random_forest"]
+    margins["logistic_regression"] = better
+    assert rank_candidates(margins, outcomes) == ["logistic_regression", "random_forest", "xgboost"]
 
 
 @pytest.mark.slow
