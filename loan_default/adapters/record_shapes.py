@@ -165,6 +165,12 @@ class _SplitWindow(_Shape):
     terms: list[_TermCount] = []
 
 
+class _Cleaning(_Shape):
+    files: list[str]
+    fingerprint: str
+    snapshot: str | None = None
+
+
 class _Splits(_Shape):
     snapshot: str | None = None
     windows: Annotated[list[_SplitWindow], Field(min_length=3, max_length=3)]
@@ -528,6 +534,7 @@ class _BackTest(_Shape):
 
 
 SHAPES: Mapping[RecordKind, type[_Shape]] = {
+    "cleaning_report": _Cleaning,
     "loan_splits": _Splits,
     "tuned_params": _TunedParameters,
     "trained_model": _TrainedModel,

@@ -26,13 +26,13 @@ def back_test(settings: Settings, first: date | None, every: int) -> Record:
     from loan_default.risk.data.as_of import require_known
     from loan_default.steps.backtest import plan_backtest
 
-    contract, splits = read_contract(settings), read_record(settings, "loan_splits")
+    contract, report = read_contract(settings), read_record(settings, "cleaning_report")
     require_known(contract)
-    if splits is None:
+    if report is None:
         raise BadInput("No loans were cleaned yet; run loan-default clean --data FILE first.")
     month = f"{first:%Y-%m}" if first else ""
     loans = ParquetTable.of(settings.layout.table("cleaned_loans"), settings.staging)
-    plan_backtest(loans, splits, contract, first=month, every=every)
+    plan_backtest(loans, report, contract, first=month, every=every)
     run_job(settings, "backtest_job", config={"backtest": {"first": month, "every": every}})
     record: Record = read_record(settings, "backtest")
     return record

@@ -18,7 +18,7 @@ def provide(settings: Settings) -> Record:
         BadInput: no loans were cleaned, no version is in production, or the book has no provisions.
         JobFailed: the step failed.
     """
-    if read_record(settings, "loan_splits") is None:
+    if read_record(settings, "cleaning_report") is None:
         raise BadInput("No loans were cleaned yet; run loan-default clean --data FILE first.")
     run_job(settings, "provision_job")
     record: Record = read_record(settings, "provision_report")

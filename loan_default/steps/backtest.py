@@ -24,7 +24,7 @@ _YEARS_BEFORE = 2  # of loans, the first month is developed from, where none is 
 
 def run_backtest(
     loans: ParquetTable,
-    loan_splits: Mapping[str, Any],
+    cleaning_report: Mapping[str, Any],
     contract: Contract,
     policy: Policy,
     search_space: SearchSpace,
@@ -41,7 +41,7 @@ def run_backtest(
 
     Args:
         loans: cleaned loans.
-        loan_splits: the record of their windows, which says when the files were taken.
+        cleaning_report: the record of their cleaning, which says when the files were taken.
         contract: what a loan is.
         policy: the cut-offs, and what a loan costs.
         search_space: how trees are fitted.
@@ -56,13 +56,13 @@ def run_backtest(
     """
     from loan_default.risk.validation.backtest import TESTED_MONTHS, back_test
 
-    snapshot, months = plan_backtest(loans, loan_splits, contract, first=first, every=every)
+    snapshot, months = plan_backtest(loans, cleaning_report, contract, first=first, every=every)
     points = back_test(
         loans.scan(), contract, search_space, policy, months, snapshot=snapshot, seed=seed, on_point=on_point
     )
     return {
         "measured_at": now.isoformat(timespec="seconds"),
-        "data_fingerprint": loan_splits["data_fingerprint"],
+        "data_fingerprint": cleaning_report["fingerprint"],
         "snapshot": f"{snapshot:%Y-%m}",
         "tested_months": TESTED_MONTHS,
         "unit": contract.by_name[contract.pricing.amount].unit if contract.pricing else None,
@@ -71,14 +71,14 @@ def run_backtest(
 
 
 def plan_backtest(
-    loans: ParquetTable, loan_splits: Mapping[str, Any], contract: Contract, *, first: str, every: int
+    loans: ParquetTable, cleaning_report: Mapping[str, Any], contract: Contract, *, first: str, every: int
 ) -> tuple[date, list[date]]:
     """Return when the files were taken, and the months that can be judged; arguments and errors as `run_backtest`."""
     from loan_default.risk.data.as_of import require_known
     from loan_default.risk.validation.backtest import judged_months, months_between
 
     require_known(contract)
-    snapshot = parse_optional_month(loan_splits.get("snapshot"), "snapshot")
+    snapshot = parse_optional_month(cleaning_report.get("snapshot"), "snapshot")
     if snapshot is None:
         raise BadInput("The loans do not say when their file was taken; clean them with --snapshot.")
     months = months_between(_first_month(loans, contract, first), snapshot, every)

@@ -122,6 +122,24 @@ def split_cleaned_loans(
     )
 
 
+def read_windows(loan_splits: Mapping[str, Any], cleaning_report: Mapping[str, Any]) -> Splits:
+    """Read the record of the windows that the cleaned loans were cut into.
+
+    Raises:
+        BadInput: they were cut of the loans of another file.
+    """
+    from loan_default.risk.data.splits import Splits
+
+    cut, cleaned = loan_splits["data_fingerprint"], cleaning_report["fingerprint"]
+    if cut != cleaned:
+        raise BadInput(
+            f"The windows (loan_splits) are of another file (fingerprint {cut}) than the loans that were cleaned last "
+            f"({cleaned}: {', '.join(cleaning_report['files'])}); run loan-default clean --data FILE, which cuts the "
+            "loans that it cleans, or materialise loan_splits."
+        )
+    return Splits.from_dict(loan_splits)
+
+
 def parse_month(text: str, name: str) -> date:
     """Return the first day of a month that is written YYYY-MM.
 

@@ -13,6 +13,7 @@ from loan_default.adapters.layout import CARD_PAGE, MODEL_CARD, StorageLayout
 from loan_default.adapters.storage import read_json
 from loan_default.risk.policy import Policy
 from loan_default.risk.validation.promotion import PromotionDecision
+from loan_default.steps.data import read_windows
 
 if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
@@ -50,7 +51,6 @@ def write_card(records: VersionRecords, models: ModelStore, policy: Policy, layo
         layout: where the strategy report and the back-test are, if they were made.
     """
     from loan_default.adapters.model_store import PLOTS
-    from loan_default.risk.data.splits import Splits
     from loan_default.risk.validation.champion_challenger import Judgement
     from loan_default.risk.validation.examination.report import Examination
     from loan_default.risk.validation.model_card.html_page import card_page
@@ -65,7 +65,7 @@ def write_card(records: VersionRecords, models: ModelStore, policy: Policy, layo
             **_version_inputs(version, models, records.trained_model, judgement),
             policy=policy,
             cleaning=records.cleaning_report,
-            splits=Splits.from_dict(records.loan_splits),
+            splits=read_windows(records.loan_splits, records.cleaning_report),
             evaluation=judgement.evaluation,
             decisions=judgement.decisions,
             groups=judgement.groups,

@@ -29,7 +29,7 @@ _NO_VALUE = "The version in production has no value, so nothing is said of provi
 
 def provide_for(
     loans: ParquetTable,
-    loan_splits: Mapping[str, Any],
+    cleaning_report: Mapping[str, Any],
     contract: Contract,
     policy: Policy,
     models: ModelStore,
@@ -41,7 +41,7 @@ def provide_for(
 
     Args:
         loans: cleaned loans, of which those without an outcome count.
-        loan_splits: the record of their windows, which says when the files were taken.
+        cleaning_report: the record of their cleaning, which says when the files were taken.
         contract: what a loan is.
         policy: when a risk has risen, and the scenarios.
         models: where the version in production is.
@@ -62,7 +62,7 @@ def provide_for(
     if problem:
         remove(target)
         return {**head, "problem": problem}
-    snapshot = parse_optional_month(loan_splits.get("snapshot"), "snapshot")
+    snapshot = parse_optional_month(cleaning_report.get("snapshot"), "snapshot")
     if snapshot is None:
         raise BadInput("The loans do not say when their file was taken; clean them with --snapshot.")
     open_loans = _with_granted(_still_open(loans.scan(), contract, workspace, snapshot), contract, workspace, now)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.policy import DecisionPolicy, Finding, Policy
 from loan_default.risk.validation.quality_gates import NO_LEAK, judge_candidate
+from loan_default.steps.data import read_windows
 from loan_default.steps.gates import GateFailed
 
 if TYPE_CHECKING:
@@ -37,12 +38,19 @@ class TrainingData:
 
     @classmethod
     def of(
-        cls, loans: ParquetTable, loan_splits: Mapping[str, Any], contract: Contract, engine: Engine
+        cls,
+        loans: ParquetTable,
+        cleaning_report: Mapping[str, Any],
+        loan_splits: Mapping[str, Any],
+        contract: Contract,
+        engine: Engine,
     ) -> TrainingData:
-        """Read the record of the windows that the loans were cut into."""
-        from loan_default.risk.data.splits import Splits
+        """Read the records of the cleaning, and of the windows that the loans were cut into.
 
-        return cls(loans, Splits.from_dict(loan_splits), contract, engine)
+        Raises:
+            BadInput: the windows are of another file.
+        """
+        return cls(loans, read_windows(loan_splits, cleaning_report), contract, engine)
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def test_a_key_that_is_missing_or_of_another_type_is_named(change: dict[str, Any
 )
 def test_a_file_that_is_empty_cut_or_no_record_says_so(content: bytes, sentence: str) -> None:
     with pytest.raises(DamagedRecord) as error:
-        parse_record(content, UPath("cleaning_report.json"), "cleaning_report")
-    assert str(error.value).startswith(f"The record cleaning_report.json {sentence}")
+        parse_record(content, UPath("model_evaluation.json"), "model_evaluation")
+    assert str(error.value).startswith(f"The record model_evaluation.json {sentence}")
     assert "run loan-default run --data FILE" in str(error.value)
 
 

@@ -26,8 +26,7 @@ def test_months_that_no_matured_loans_follow_are_refused_before_there_is_a_run(
     table = Path(str(settings.layout.table("cleaned_loans")))
     table.parent.mkdir(parents=True)
     shutil.copy(cleaned.path, table)
-    splits = filled("loan_splits", {"snapshot": "2019-03", "windows": [{}] * 3})
-    write_json(settings.layout.record("loan_splits"), splits)
+    write_json(settings.layout.record("cleaning_report"), filled("cleaning_report", {"snapshot": "2019-03"}))
     monkeypatch.delattr("loan_default.operations.backtest.run_job")
     with pytest.raises(BadInput, match="No month from 2018-06 to 2018-12 is followed by 100 loans that had matured by"):
         back_test(settings, date(2018, 6, 1), 6)

@@ -74,7 +74,11 @@ class Book:
     @property
     def data(self) -> TrainingData:
         return TrainingData.of(
-            self.table(self.layout.table("cleaned_loans")), self.record("loan_splits"), self.contract, LocalEngine()
+            self.table(self.layout.table("cleaned_loans")),
+            self.record("cleaning_report"),
+            self.record("loan_splits"),
+            self.contract,
+            LocalEngine(),
         )
 
     def record(self, asset: Record) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def test_the_record_holds_a_point_for_each_month_and_way_of_learning(cleaned: Cl
     start = {**search.tunable("xgboost").start, "learning_rate": 0.3}
     record = run_backtest(
         ParquetTable.of(UPath(cleaned.path), tmp_path),
-        {"snapshot": "2019-03", "data_fingerprint": "f"},
+        {"snapshot": "2019-03", "fingerprint": "f"},
         load_contract(),
         load_policy(),
         search.replace("xgboost", start=start, search={}, rounds_at_most=20, stop_after_rounds=5),
@@ -50,7 +50,7 @@ def test_a_file_that_does_not_say_when_it_was_taken_has_no_back_test(cleaned: Cl
     with pytest.raises(BadInput, match="do not say when their file was taken"):
         run_backtest(
             ParquetTable.of(UPath(cleaned.path), tmp_path),
-            {"data_fingerprint": "f"},
+            {"fingerprint": "f"},
             load_contract(),
             load_policy(),
             load_search_space(),

@@ -14,7 +14,13 @@ from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.splitting import SplitPlan
 from loan_default.risk.data.synthetic import write_csv
 from loan_default.risk.errors import BadInput
-from loan_default.steps.data import clean_loan_file, parse_month, parse_optional_month, split_cleaned_loans
+from loan_default.steps.data import (
+    clean_loan_file,
+    parse_month,
+    parse_optional_month,
+    read_windows,
+    split_cleaned_loans,
+)
 from loan_default.steps.gates import GateFailed
 from loan_default.steps.performance import read_outcome_files
 from loan_default.steps.workspace import Workspace
@@ -75,6 +81,18 @@ def test_cleaned_loans_are_cut_as_of_the_snapshot_of_their_report(
     assert [window.name for window in splits.windows] == ["train", "calibrate", "test"]
     assert splits.data_fingerprint == report["fingerprint"]
     assert f"{splits.snapshot:%Y-%m}" == report["snapshot"]
+    assert read_windows(as_json(splits.to_dict()), report) == splits
+
+
+def test_windows_of_an_earlier_file_are_refused() -> None:
+    """They stay where a file is cleaned that cannot be cut into windows."""
+    with pytest.raises(BadInput) as refused:
+        read_windows({"data_fingerprint": "aa"}, {"fingerprint": "bb", "files": ["new.csv"]})
+    assert str(refused.value) == (
+        "The windows (loan_splits) are of another file (fingerprint aa) than the loans that were cleaned last "
+        "(bb: new.csv); run loan-default clean --data FILE, which cuts the loans that it cleans, or materialise "
+        "loan_splits."
+    )
 
 
 def test_open_loans_are_not_learned_from_where_nobody_says_when_loans_ended(

@@ -28,8 +28,8 @@ def with_open(book: Book, folder: Path, ending: str = "2018-01") -> ParquetTable
     return ParquetTable.of(UPath(path), folder)
 
 
-def provided(book: Book, loans: ParquetTable, folder: Path, **splits: Any) -> Any:
-    record = {**book.record("loan_splits"), **splits}
+def provided(book: Book, loans: ParquetTable, folder: Path, **report: Any) -> Any:
+    record = {**book.record("cleaning_report"), **report}
     workspace = book.with_storage(folder / "storage").workspace
     return provide_for(loans, record, book.contract, book.policy, book.models, workspace, now=NOW), workspace
 
@@ -53,7 +53,7 @@ def test_the_sums_are_those_of_the_rows(own_book: Book, tmp_path: Path) -> None:
 def test_open_loans_stand_as_outcome_files_told(own_book: Book, tmp_path: Path) -> None:
     """Who was told to have ended is left out; days past due make the stage, and balances what is owed."""
     loans = with_open(own_book, tmp_path, "2014-01")
-    contract, snapshot = own_book.contract, own_book.record("loan_splits")["snapshot"]
+    contract, snapshot = own_book.contract, own_book.record("cleaning_report")["snapshot"]
     _, workspace = provided(own_book, loans, tmp_path)
     before = pl.read_parquet(str(workspace.layout.table("provision")))
     ended, current, late, impaired = before[contract.id_name].head(4)

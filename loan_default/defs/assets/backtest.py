@@ -44,12 +44,12 @@ def backtest(
     loan_book: LoanBookResource,
     clock: ClockResource,
     cleaned_loans: ParquetTable,
-    loan_splits: dict[str, Any],
+    cleaning_report: dict[str, Any],
 ) -> dg.MaterializeResult[Mapping[str, Any]]:
     """Develop at each month in each way, and measure it."""
     record = run_backtest(
         cleaned_loans,
-        loan_splits,
+        cleaning_report,
         loan_book.contract,
         loan_book.policy,
         loan_book.search_space,

@@ -31,12 +31,12 @@ def provision_report(
     storage: StorageResource,
     clock: ClockResource,
     cleaned_loans: ParquetTable,
-    loan_splits: dict[str, Any],
+    cleaning_report: dict[str, Any],
 ) -> dg.MaterializeResult[Mapping[str, Any]]:
     """Provide for the open loans by the version in production."""
     record = provide_for(
         cleaned_loans,
-        loan_splits,
+        cleaning_report,
         loan_book.contract,
         loan_book.policy,
         model_registry.models,

@@ -69,12 +69,13 @@ def model_evaluation(
     compute: ComputeResource,
     clock: ClockResource,
     cleaned_loans: ParquetTable,
+    cleaning_report: dict[str, Any],
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """Measure on the test window, which nothing else looks at."""
     evaluation = evaluate_version(
-        TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
+        TrainingData.of(cleaned_loans, cleaning_report, loan_splits, loan_book.contract, compute.engine),
         trained_model,
         model_registry.models,
         loan_book.policy,
@@ -149,12 +150,13 @@ def strategy_report(
     model_registry: ModelRegistryResource,
     compute: ComputeResource,
     cleaned_loans: ParquetTable,
+    cleaning_report: dict[str, Any],
     loan_splits: dict[str, Any],
     trained_model: dict[str, Any],
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """Measure what cut-offs earn, and propose some."""
     report = measure_cut_offs(
-        TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
+        TrainingData.of(cleaned_loans, cleaning_report, loan_splits, loan_book.contract, compute.engine),
         trained_model,
         model_registry.models,
         loan_book.policy,

@@ -61,11 +61,12 @@ def tuned_params(
     studies: dg.ResourceParam[StudiesResource],
     compute: ComputeResource,
     cleaned_loans: ParquetTable,
+    cleaning_report: dict[str, Any],
     loan_splits: dict[str, Any],
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """Search for parameters."""
     tuning = tune_parameters(
-        TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
+        TrainingData.of(cleaned_loans, cleaning_report, loan_splits, loan_book.contract, compute.engine),
         loan_book.search_space,
         loan_book.policy.decision,
         **config.model_dump(),
@@ -118,12 +119,13 @@ def trained_model(
     mlflow_run: MlflowRunResource,
     compute: ComputeResource,
     cleaned_loans: ParquetTable,
+    cleaning_report: dict[str, Any],
     loan_splits: dict[str, Any],
     tuned_params: dict[str, Any],
 ) -> dg.MaterializeResult[Mapping[str, Any]]:
     """Fit every candidate and register the best; stop where it is too good to be true."""
     training = train_and_register(
-        TrainingData.of(cleaned_loans, loan_splits, loan_book.contract, compute.engine),
+        TrainingData.of(cleaned_loans, cleaning_report, loan_splits, loan_book.contract, compute.engine),
         tuned_params,
         loan_book.search_space,
         loan_book.policy,
