@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from upath import UPath
 
@@ -109,6 +109,12 @@ class StorageLayout:
     def table(self, asset: Table) -> UPath:
         """Return the path of an asset that is a table."""
         return self.root / f"{asset}.parquet"
+
+    @property
+    def table_folders(self) -> list[UPath]:
+        """The folders of tables that one process reads as another wrote them."""
+        batches = map(self.batches, get_args(BatchTable))
+        return [self.root, *batches, self.drift_reports, self.prediction_history]
 
     def record_index(self, asset: BatchRecord) -> UPath:
         """Return the path of what pages know of all batches' records, to be read in their place; it may be removed."""

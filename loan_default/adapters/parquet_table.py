@@ -11,18 +11,21 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upath import UPath
 
 from loan_default.adapters import gcs, storage
+from loan_default.adapters.file_listing import list_files
 from loan_default.risk.errors import DamagedRecord
 
 if TYPE_CHECKING:
     import polars as pl
     from pyarrow.parquet import ParquetFile
+
+    from loan_default.adapters.layout import StorageLayout
 
 _REMEDIES = {  # by the folder of a batch's table, or the name of another: what writes it again
     **dict.fromkeys(
@@ -53,6 +56,29 @@ def scan_table(
     if lacking := next((name for name in columns if name not in schema), None):
         raise _damage(path, f"lacks the column {lacking}")
     return pl.scan_parquet(local, glob=False)
+
+
+def find_damage(error: Exception, layout: StorageLayout, staging: Path) -> DamagedRecord | None:
+    """Name the table of a storage whose rows are damaged, where that made Polars fail; None where it did not.
+
+    Polars does not say in which file it was reading, and tables are read where nobody knows any longer where they lay.
+    So each is read until the damaged one is met.
+    """
+    import polars as pl
+
+    if not (isinstance(error, pl.exceptions.ComputeError) and str(error).startswith("parquet: ")):
+        return None
+    for file in chain.from_iterable(map(list_files, layout.table_folders)):
+        if file.name.endswith(".parquet"):
+            try:
+                scan_table(file.path, staging, file.generation).select(pl.all().null_count()).collect(
+                    engine="streaming"
+                )
+            except DamagedRecord as damage:
+                return damage
+            except pl.exceptions.ComputeError as cause:
+                return _damage(file.path, f"is damaged ({str(cause).rpartition(': ')[2]})")
+    return None
 
 
 def _damage(path: UPath, what: str) -> DamagedRecord:

@@ -60,11 +60,17 @@ def _expected(error: Exception) -> str | None:
 
     Its classes are imported here, as they load what most commands never need.
     """
+    from loan_default.adapters.parquet_table import find_damage
     from loan_default.adapters.scoring_server import ServerError
     from loan_default.adapters.storage import explain_os_error
     from loan_default.adapters.tracking import TrackingError
     from loan_default.operations.runs import JobFailed
+    from loan_default.settings import load_settings
 
     if isinstance(error, OSError):
         return explain_os_error(error)
-    return str(error) if isinstance(error, JobFailed | ServerError | TrackingError) else None
+    if isinstance(error, JobFailed | ServerError | TrackingError):
+        return str(error)
+    settings = load_settings()
+    damage = find_damage(error, settings.layout, settings.staging)
+    return str(damage) if damage else None

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 
 import dagster as dg
 
+from loan_default.adapters.parquet_table import find_damage
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.storage import explain_os_error
 from loan_default.adapters.tracking import TrackingError
@@ -21,6 +22,7 @@ from loan_default.defs.checks import check_results
 from loan_default.defs.metadata import OWNERS, REJECTED
 from loan_default.defs.step_spans import step_span
 from loan_default.risk.errors import BadInput
+from loan_default.settings import load_settings
 from loan_default.steps.gates import GateFailed
 
 Parameters = ParamSpec("Parameters")
@@ -83,6 +85,11 @@ def user_errors() -> Iterator[None]:
         raise dg.Failure(str(error)) from None
     except OSError as error:
         raise dg.Failure(explain_os_error(error)) from error
+    except Exception as error:
+        settings = load_settings()
+        if damage := find_damage(error, settings.layout, settings.staging):
+            raise dg.Failure(str(damage), allow_retries=False) from error
+        raise
 
 
 def explain_failures(compute: Callable[Parameters, Any]) -> Callable[Parameters, Iterator[Any]]:

@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from loan_default.adapters.parquet_table import find_damage
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.operations.batch_figures import BatchArchive
@@ -122,5 +123,7 @@ def _show_trouble(request: Request, error: Exception) -> Response:
 
 def _show_fault(request: Request, error: Exception) -> Response:
     """Answer a fault of ours, which Starlette raises again for the log."""
-    sentence = "Something went wrong that should not; the log of loan-default web says what."
+    settings = request.app.state.settings
+    damage = find_damage(error, settings.layout, settings.staging)
+    sentence = str(damage or "Something went wrong that should not; the log of loan-default web says what.")
     return render(request, "error.html", 500, title="This page failed", sentence=sentence)

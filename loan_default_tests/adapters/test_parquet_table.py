@@ -12,7 +12,8 @@ from upath import UPath
 
 from loan_default.adapters import storage
 from loan_default.adapters.gcs import BucketError
-from loan_default.adapters.parquet_table import ParquetTable, scan_table
+from loan_default.adapters.layout import StorageLayout
+from loan_default.adapters.parquet_table import ParquetTable, find_damage, scan_table
 from loan_default.risk.errors import DamagedRecord
 
 LEVELS = pl.Enum(["A", "B", "C"])
@@ -104,3 +105,23 @@ def test_a_part_of_an_object_that_is_gone_is_named(bucket: UPath, tmp_path: Path
     storage.remove(bucket / "loans.parquet")
     with pytest.raises((FileNotFoundError, BucketError), match=r"loans\.parquet"):
         part.scan()
+
+
+def test_a_table_that_is_damaged_behind_a_sound_footer_is_named_with_what_writes_it_again(tmp_path: Path) -> None:
+    layout = StorageLayout(UPath(tmp_path / "storage"))
+    sound, damaged = layout.table("cleaned_loans"), layout.batch_table("predictions", "2018-10")
+    for path in (sound, damaged):
+        stored(path, tmp_path)
+    content = bytearray(storage.read_bytes(damaged))
+    content[60:160] = bytes(100)
+    Path(str(damaged)).write_bytes(content)
+    with pytest.raises(pl.exceptions.ComputeError) as failed:
+        scan_table(damaged, tmp_path).collect()
+    damage = find_damage(failed.value, layout, tmp_path)
+    assert str(damage).startswith(f"The table {damaged} is damaged (")
+    assert str(damage).endswith(
+        "; run loan-default score-again 2018-10 --force, which writes it again, or restore it from a backup."
+    )
+    assert find_damage(pl.exceptions.ComputeError("a cast failed"), layout, tmp_path) is None
+    storage.remove(damaged)
+    assert find_damage(failed.value, layout, tmp_path) is None
