@@ -398,7 +398,7 @@ def _sentence(kind: type[Section], location: Location, text: str | None, details
     if error in ("too_short", "too_long"):
         return "there are too many values; write two, as [0, 1]" if error == "too_long" else "it is empty; fill it"
     if error == "string_pattern_mismatch":
-        return f"'{value}' is no name; write small letters, digits and _, a letter first"
+        return f"'{str(value)[:80]}' is no name; write small letters, digits and _, a letter first, at most 63 in all"
     expected = list(dict.fromkeys(_EXPECTED[error["type"]] for error in details if error["type"] in _EXPECTED))
     if len(expected) > 1 and "a whole number" in expected:
         expected.remove("a whole number")  # which is a number too

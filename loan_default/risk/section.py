@@ -11,12 +11,20 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from inspect import cleandoc
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 Location = tuple[str | int, ...]  # of a value in a file: keys, and positions from 0 in lists
 PROBLEMS_LATER = {"problems": "later"}  # context of a validation that leaves `problems` to its caller
+_BREAK = re.compile(r"\s*[\r\n\v\f\x85\u2028\u2029]\s*")
+
+
+def _in_one_line(text: str) -> str:
+    return _BREAK.sub(" ", text).strip() if _BREAK.search(text) else text
+
+
+OneLine = Annotated[str, AfterValidator(_in_one_line)]  # a heading, or part of a sentence: a line break is a blank
 
 
 class Problem(NamedTuple):

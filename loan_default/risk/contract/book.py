@@ -22,7 +22,7 @@ from loan_default.risk.contract.outcome import Expectation, Horizon, Outcome, Sn
 from loan_default.risk.contract.pricing import Pricing
 from loan_default.risk.derivations import Operand, compile_expression
 from loan_default.risk.expressions import Expression, in_order
-from loan_default.risk.section import Problem, Section
+from loan_default.risk.section import OneLine, Problem, Section
 
 _OWN_NUMBER = {  # the field by which loans are known where a contract describes none
     "name": LOAN_ID,
@@ -61,7 +61,7 @@ class Contract(Section):
     """
 
     name: str = Field(pattern=NAME, examples=["lendingclub"])
-    title: str
+    title: OneLine
     selection: str | None = None
     known_afterwards: tuple[str, ...] = Field(examples=["[last_*, recoveries]"])
     files: FileFormat = Field(default=FileFormat(), examples=['{separator: ";"}'])
@@ -75,7 +75,7 @@ class Contract(Section):
     pricing: Pricing | None = Field(default=None, examples=["{amount: loan_amnt, rate: int_rate}"])
     expect: Expectation = Field(examples=["{rejected_share_at_most: 0.05, default_rate_between: [0.01, 0.60]}"])
     layouts: tuple[FileLayout, ...] = ()
-    groups: Mapping[str, str] = {}
+    groups: Mapping[str, OneLine] = {}
     fields: tuple[LoanField, ...] = Field(examples=["[{name: …, kind: …, role: …, description: …}]"])
 
     @model_validator(mode="before")

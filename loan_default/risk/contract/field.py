@@ -6,7 +6,7 @@ What fields say against each other belongs in `consistency`, reading a value in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -16,10 +16,11 @@ from loan_default.risk.contract.earlier import earlier_expression
 from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, format_problem
 from loan_default.risk.contract.reasons import Reasons, Side
 from loan_default.risk.contract.spelling import alike
-from loan_default.risk.section import Problem, Section
+from loan_default.risk.section import OneLine, Problem, Section
 from loan_default.risk.text import shorten_number
 
-NAME = r"^[a-z][a-z0-9_]*$"
+NAME = r"^[a-z][a-z0-9_]{0,62}$"  # a longer one fits no table, and beyond 255 bytes no folder
+_LISTED_LEVELS = 60  # of more, some are named
 _CLAUSE_END = re.compile(r"[.;](?:\s|$)")
 _SINGULAR = re.compile(r"(?<=\w)s\b(?= a | per |$)")  # of a unit: months, dollars a year
 
@@ -28,6 +29,13 @@ Kind = Literal["number", "ordered", "nominal", "month", "text"]
 # a level to any other, or to one of these.
 ApplicantCan = Literal["lower", "raise", "change"] | tuple[float | str, ...]
 Role = Literal["id", "time", "feature", "segment", "support", "protected", "cohort"]
+
+
+def list_levels(levels: Sequence[str]) -> str:
+    """Say that a value is one of these; of a great many, how many they are and the first of them."""
+    if len(levels) <= _LISTED_LEVELS:
+        return "one of " + ", ".join(levels)
+    return f"one of {len(levels):,} levels, such as {', '.join(levels[: _LISTED_LEVELS // 3])}"
 
 
 class LoanField(Section):
@@ -80,12 +88,12 @@ class LoanField(Section):
     column: str = ""
     kind: Kind
     role: Role
-    description: str
+    description: OneLine
     unit: str | None = None
     range: tuple[float, float] | None = Field(default=None, examples=["[0, 1000000]"])
     outside: Literal["reject", "null", "clip"] = "reject"
     levels: tuple[str, ...] = ()
-    labels: Mapping[str, str] = Field(default={}, examples=["{RENT: a rented home}"])
+    labels: Mapping[str, OneLine] = Field(default={}, examples=["{RENT: a rented home}"])
     required: bool = False
     nullable: bool = True
     strip: str = ""
@@ -356,5 +364,5 @@ class LoanField(Section):
         if self.range is not None:
             return f"{self.range[0]:z,.10g} to {self.range[1]:z,.10g}{self._unit_words}"
         if self.levels:
-            return "one of " + ", ".join(self.levels)
+            return list_levels(self.levels)
         return {"month": allowed_month(self.format), "number": "a number"}.get(self.kind, "any text")

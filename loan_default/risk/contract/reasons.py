@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from string import Formatter
 from typing import Literal, get_args
 
-from loan_default.risk.section import Problem, Section
+from loan_default.risk.section import OneLine, Problem, Section
 
 Side = Literal["high", "low", "missing", "level"]  # of a value, against the typical one
 
@@ -24,10 +24,10 @@ class Reasons(Section):
         level: of a nominal field, whichever its level is.
     """
 
-    high: str | None = None
-    low: str | None = None
-    missing: str | None = None
-    level: str | None = None
+    high: OneLine | None = None
+    low: OneLine | None = None
+    missing: OneLine | None = None
+    level: OneLine | None = None
 
     def problems(self) -> Iterator[Problem]:
         """Yield sentences that cannot be told."""

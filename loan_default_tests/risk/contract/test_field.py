@@ -1,13 +1,15 @@
 """One field: how its values are said, and keys of it that contradict each other."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.field import list_levels
 from loan_default.risk.contract.reasons import Side
 from loan_default.risk.errors import BadInput
-from loan_default_tests.risk.contract.drafts import Change, LoadChanged, mistakes_of_field
+from loan_default_tests.risk.contract.drafts import Change, Fields, LoadChanged, mistakes_of_field
 
 SAID = {
     ("emp_length", 10.0): "10+ years",
@@ -82,6 +84,21 @@ def test_allowed_values_in_words(contract: Contract) -> None:
         "issue_d": "a month, as Dec-2015 or 2015-12",
         "zip_code": "any text",
     }
+    assert list_levels([f"L{number}" for number in range(3_000)]) == "one of 3,000 levels, such as " + ", ".join(
+        f"L{number}" for number in range(20)
+    )
+
+
+def test_what_people_read_in_a_line_has_no_line_break(changed: LoadChanged) -> None:
+    def change(data: dict[str, Any], field: Fields) -> None:
+        data["title"] = "Loans\nof 2012\n"
+        field["grade"] |= {"description": "Grade \r\n given.", "labels": {"A": "first\n"}}
+        field["purpose"]["reasons"] = {"level": "Of the\n  purpose: {value}."}
+
+    contract = changed(change)
+    grade = contract.by_name["grade"]
+    assert (contract.title, grade.description, grade.labels["A"]) == ("Loans of 2012", "Grade given.", "first")
+    assert contract.by_name["purpose"].reasons.level == "Of the purpose: {value}."
 
 
 OF_FIELD = {  # the keys of a field more: its mistakes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.field import LoanField
+from loan_default.risk.contract.field import LoanField, list_levels
 from loan_default.risk.evaluation import BlankedField
 from loan_default.risk.markdown import markdown_table
 from loan_default.risk.model.candidates.registry import candidate_class
@@ -54,8 +54,8 @@ def _directions(contract: Contract, *, monotone: bool) -> str:
 def _field_row(contract: Contract, field: LoanField, importance: float | None, missing: bool) -> tuple[object, ...]:
     derived = f" Where it is not given, `{' '.join(field.derived.split())}`." if field.derived else ""
     what = field.description + derived + (" **Not in the files.**" if missing else "")
-    levels = ", ".join(level_of(contract, field.name, level) for level in field.levels)
-    allowed = f"one of {levels}" if field.labels else field.allowed
+    levels = [level_of(contract, field.name, level) for level in field.levels]
+    allowed = list_levels(levels) if levels else field.allowed
     direction = {"rising": "rises", "falling": "falls", None: None}[field.risk]
     return f"`{field.name}`", percent(importance), what, allowed, direction, field.group
 
