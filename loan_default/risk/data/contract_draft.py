@@ -27,34 +27,37 @@ def _words(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|_)(?:{'|'.join(words.split())})(?:_|\d|$)")
 
 
-_ID = _words("id key number nr no loan_?id account reference")
-_TIME = _words("issued? orig origination date month granted disbursed disbursement opened")
+_ID = _words("id key number nr no loan_?id account reference nomer dogovor dogovora")
+_TIME = _words("issued? orig origination date month granted disbursed disbursement opened vydachi")
 _OUTCOME = _words(
     "default defaulted bad good status target class outcome label y charged_?off delinquent repaid paid_?off "
     "credit_?risk severe serious ausfall situacao situacion inadimplente moroso incumplimiento defaut statut stato "
-    "durum stav allapot stare"
+    "durum stav allapot stare sostoyanie defolt katastasi"
 )
 _GOOD_NAMES = _words("good repaid paid_?off fully_?paid credit_?risk")
 _BAD_LEVELS = re.compile(
     r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq|"
     r"ausfall|ausgefallen|inadimpl|moros|incumpl|impag|défaut|défaill|insolv|sofferenz|insolut|inkasso|wanbetal|mislighold|"
-    r"takip|temerrüt|ödenme|batık|nesplac|prodlen|vymáh|niespłac|windykac|przetermin|késedel|felmond|restan",
+    r"takip|temerrüt|ödenme|batık|nesplac|prodlen|vymáh|niespłac|windykac|przetermin|késedel|felmond|restan|"
+    r"дефолт|просроч|списан|взыскан|не ?погаш|банкрот|ανεξόφλ|καθυστέρ|επισφαλ",
     re.I,
 )
+_EITHER = re.compile("foreclos", re.I)  # a default, or in some countries a loan that was repaid before its time
 _GOOD_LEVELS = re.compile(
     r"paid|repaid|good|closed|no[n]?[ -]?default|performing|ok|getilgt|bezahlt|liquidad|quitad|pagad|rembours|estint|"
-    r"afgelost|betald|betalt|kapan|öden|splacen|spłacon|fizetve|lezár|achitat",
+    r"afgelost|betald|betalt|kapan|öden|splacen|spłacon|fizetve|lezár|achitat|погаш|выплач|закрыт|εξοφλ",
     re.I,
 )
 _OPEN_LEVELS = re.compile(
     r"current|late|grace|issued|open|active|arrear|pending|in process|laufend|in corso|lopend|löpande|açık|"
-    r"devam|aktiv|aktywn",
+    r"devam|aktiv|aktywn|действу|активн|текущ|открыт|ενεργ",
     re.I,
 )
 _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
     r"(principal|interest|fees?|amount|amt|emis?|instal+ments?)_paid(_|$)|paid_(principal|interest|fees?|amount|amt)|"
-    r"(last|next)_(pa?y|pymnt|emi|instal)|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
+    r"(last|next)_(pa?y|pymnt|emi|instal)|letzte_zahlung|ultimo_pag|dernier_paiement|son_odeme|posledn\w+_(platezh|splat)|"
+    r"ostatni\w+_(splat|wplat)|vzyskan|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
 )
 _PROTECTED = _words(
     "sex gender age marital marriage married ethnic ethnicity race religion religious nationality foreign "
@@ -64,20 +67,31 @@ _PROTECTED = _words(
     "idade nascimento nacionalidade raca sesso nascita stato_civile geslacht leeftijd geboortedatum plec wiek "
     "urodzenia data_urodzenia stan_cywilny obywatelstwo cinsiyet yas medeni dogum uyruk "
     "pohlavi vek rodinny_stav narozeni neme eletkor csaladi_allapot szuletes szuletesi varsta stare_civila nasterii "
-    "kon kjonn alder civilstand fodelsedatum"
+    "kon kjonn alder civilstand fodelsedatum pol vozrast semeinoe_polozhenie grazhdanstvo natsionalnost rozhdeniya "
+    "deti detei fylo ilikia gennisis oikogeneiaki"
 )
-_OPINIONS = _words("grade sub_?grade rate interest score rating apr roi")
+_OPINIONS = _words("grade sub_?grade rate interest score rating apr roi stavka ball skoring skoringovyi reiting")
 _BUREAUS = _words("bureau fico cibil schufa experian equifax transunion crif vantage")  # whose scores no lender makes
-_POINTS = _words("score scores points")
+_POINTS = _words("score scores points ball skoring skoringovyi")
 _MONEY = _words(
     "amount amnt amt loan income inc salary balance bal limit lim value due debt mortdue mortgage payment pymnt "
     "installment instalment price funded assets savings "
     "betrag kreditbetrag valor montante renda entrada monto importe ingresos montant revenu einkommen importo reddito "
     "kwota rata dochod wydatki tutar tutari gelir geliri borc limiti degeri taksit castka prijem dluh splatka osszeg "
-    "jovedelem tartozas suma venit belopp inkomst"
+    "jovedelem tartozas suma venit belopp inkomst summa dokhod zarplata platezh dolg zadolzhennost poso eisodima"
+)
+_LATIN = dict(  # a letter, without its marks, and what is written for it: of alphabets that are read letter by letter
+    re.findall(
+        r"(\w)(\w*)",
+        "łl øo đd ßss æae ıi "
+        "аa бb вv гg дd еe жzh зz иi кk лl мm нn оo "
+        "пp рr сs тt уu фf хkh цts чch шsh щshch ыy эe юyu яya "
+        "ъ ь іi єie ґg јj љlj њnj ћc ђdj џdz "
+        "αa βv γg δd εe ζz ηi θth ιi κk λl μm νn ξx οo πp ρr σs ςs τt υy φf χch ψps ωo",
+    )
 )
 _LETTERS = str.maketrans(
-    {"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "Æ": "Ae", "ı": "i"}
+    _LATIN | {letter.upper(): latin.capitalize() for letter, latin in _LATIN.items() if letter not in "ßı"}
 )
 _IF_WRONG = "  # where letters in this file look wrong, write the code page of its country: cp1250, cp1254, cp1257 …"
 _UNNAMED = "units of money"
@@ -105,23 +119,24 @@ _CURRENCIES = {
 }
 _INCOME = _words(
     "income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito dochod "
-    "gelir geliri prijem jovedelem venit inkomst"
+    "gelir geliri prijem jovedelem venit inkomst dokhod zarplata eisodima"
 )
-_PERCENT = _words("rate percent pct util utili[sz]ation ratio dti apr roi ltv debtinc share interest")
-_RATE = _words("rate apr roi interest")
-_COUNTS = _words("number num nr count counts")
-_EVENTS = _words("enquiry enquiries inquiry inquiries inq delinquencies times")
+_PERCENT = _words("rate percent pct util utili[sz]ation ratio dti apr roi ltv debtinc share interest stavka dolya")
+_RATE = _words("rate apr roi interest stavka")
+_COUNTS = _words("number num nr count counts kolichestvo chislo")
+_EVENTS = _words("enquiry enquiries inquiry inquiries inq delinquencies times zaprosy prosrochki")
 _DAYS_LONG = _words("days?")
-_MONTHS = _words("months? mths? mos? term duration clage tenor tenure period")
+_MONTHS = _words("months? mths? mos? mes srok term duration clage tenor tenure period")
 _TERMS = re.compile(
-    r"((loan_)?(term|tenor|tenure|duration)|laufzeit|plazo|prazo|duree|durata|looptijd|okres|vade|futamido|splatnost|termen)"
-    r"(_(in_)?(months?|mths?|mos?|monaten?|meses|mois|mesi|maanden|miesiace|miesiacach|ay|honap|mesice|mesicu|luni))?"
+    r"((loan_)?(term|tenor|tenure|duration)|laufzeit|plazo|prazo|duree|durata|looptijd|okres|vade|futamido|splatnost|termen|"
+    r"srok(_kredita)?|diarkeia)"
+    r"(_(in_)?(months?|mths?|mos?|monaten?|meses|mois|mesi|maanden|miesiace|miesiacach|ay|honap|mesice|mesicu|luni|mes|mesyatsev))?"
 )
 _LONGEST_TERM = 480  # months
 _YEARS = _words("years? yrs? age yoj length jahren? anos annees? anni jaren lata lat roky yil")
 _MONTHLY = _words(
     "monthly month pm monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks "
-    "aylik mesicni havi lunar manadlig"
+    "aylik mesicni havi lunar manadlig mesyats ezhemesyachnyi"
 )
 _CODES = _words("code zip zipcode zip_code postcode postal naics sic branch")
 _DATES = _words("date day dt")
@@ -148,6 +163,7 @@ class Draft:
     suspects: Mapping[str, str]
 
 
+_LONGEST_NAME = 50  # letters of a field's, which leave room for what is put before and behind it
 _MARK = re.compile(r"(?<=[#.:] )(GUESS|DECIDE)\b")
 
 
@@ -173,12 +189,13 @@ class StatusGuess:
 
 def normalise(column: str) -> str:
     """Turn a column's name into a field's: small letters, figures and _, beginning with a letter."""
-    letters = unicodedata.normalize("NFKD", column.strip().translate(_LETTERS))  # ä is a
+    letters = unicodedata.normalize("NFKD", column.strip()).translate(_LETTERS)  # ä is a, and й is и
     plain = letters.encode("ascii", "ignore").decode()
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
     text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     text = "_".join(map(_unglued, text.split("_")))
-    return text if re.match("[a-z]", text) else f"field_{text}".rstrip("_")
+    text = text if re.match("[a-z]", text) else f"field_{text}"
+    return text[:_LONGEST_NAME].rstrip("_")
 
 
 def _unglued(part: str) -> str:
@@ -215,9 +232,11 @@ def guess_outcome(profile: TableProfile) -> StatusGuess | None:
 
 def _guess_status(column: ColumnProfile) -> StatusGuess:
     levels = column.levels
-    bad = tuple(level for level in levels if _BAD_LEVELS.search(level) and not re.match(r"non?[ -]", level, re.I))
-    unresolved = tuple(level for level in levels if level not in bad and _OPEN_LEVELS.search(level))
-    good = tuple(level for level in levels if level not in (*bad, *unresolved) and _GOOD_LEVELS.search(level))
+    either = tuple(level for level in levels if _EITHER.search(level))
+    speaking = [level for level in levels if level not in either]
+    bad = tuple(level for level in speaking if _BAD_LEVELS.search(level) and not re.match(r"non?[ -]", level, re.I))
+    unresolved = tuple(level for level in speaking if level not in bad and _OPEN_LEVELS.search(level))
+    good = tuple(level for level in speaking if level not in (*bad, *unresolved) and _GOOD_LEVELS.search(level))
     if bad and good:
         rest = tuple(level for level in levels if level not in (*bad, *good, *unresolved))
         return StatusGuess(column.name, bad, good, (*unresolved, *rest), is_sure=not rest)
@@ -392,6 +411,8 @@ def _outcome_lines(status: StatusGuess | None, profile: TableProfile, *, may_run
     yield "  # definition: ...  # DECIDE: what a default is in your operation, in a sentence, and within how long"
     yield f"  defaulted: {_list(status.defaulted)}{mark}"
     yield f"  repaid: {_list(status.repaid)}"
+    for level in filter(_EITHER.search, status.unresolved):
+        yield f"  # DECIDE: {level} may be a default, or a loan that was repaid before its time; list it there"
     if status.unresolved and may_run:
         yield f"  unresolved: {_list(status.unresolved)}"
     elif status.unresolved:
@@ -465,6 +486,9 @@ def _field_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]:
     yield f"  # {_profile_comment(column)}"
     if column.auc is not None and column.auc >= _NOTABLE_AUC:
         yield "  # DECIDE: it tells much of how a loan ended. Was it known on the day of the decision?"
+    if not re.search("[a-z]", normalise(column.name).removeprefix("field")) and any(map(str.isalpha, column.name)):
+        yield "  # DECIDE: its name was not read. Is it protected (sex, age … by role: protected)? Or was it written"
+        yield "  # after the loan was granted? Then delete the field, and name the column under known_afterwards."
     yield from _day_lines(column, name)
     is_called_otherwise = name == TERM != normalise(column.name)
     yield f"  - name: {name}{'  # GUESS: after so many months an outcome counts' if is_called_otherwise else ''}"
@@ -489,7 +513,7 @@ def _field_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]:
     else:
         yield "    kind: text"
         yield "    role: segment  # GUESS: for reports only, as it has too many different texts"
-    yield f"    description: {_text(_describe(name) if column.name.isascii() else f'{column.name.strip()}.')}"
+    yield f"    description: {_text(_describe(column.name, name))}"
 
 
 def _day_lines(column: ColumnProfile, name: str) -> Iterator[str]:
@@ -517,8 +541,9 @@ def _profile_comment(column: ColumnProfile) -> str:
     return ", ".join(parts)
 
 
-def _describe(name: str) -> str:
-    return f"{name.replace('_', ' ').capitalize()}."
+def _describe(column: str, name: str) -> str:
+    """Describe a field by its name; in a tongue that is written with other letters, by that of its column."""
+    return f"{name.replace('_', ' ').capitalize() if column.isascii() else column.strip(' .')}."
 
 
 def _is_coded(column: ColumnProfile, name: str) -> bool:

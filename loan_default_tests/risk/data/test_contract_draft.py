@@ -222,13 +222,15 @@ def test_words_beside_numbers_are_read_as_missing_and_other_tongues_are_known(tm
         "Beschäftigung": ["Beamter", "Rentner"] * (ROWS // 2),
         "Geschlecht": ["m", "w"] * (ROWS // 2),
         "Cinsiyet": ["Kadın", "Erkek"] * (ROWS // 2),
+        "Пол": ["Ж", "М"] * (ROWS // 2),
+        "性別": ["男", "女"] * (ROWS // 2),
     }
-    fields = load_draft(
-        drafted(loans().with_columns(pl.Series(*column) for column in columns.items())), tmp_path
-    ).by_name
+    draft = drafted(loans().with_columns(pl.Series(*column) for column in columns.items()))
+    fields = load_draft(draft, tmp_path).by_name
+    assert draft.text.count("# DECIDE: its name was not read. Is it protected") == 1
     assert fields["einkommen"].words == {"k.A.": None}
     assert fields["beschaftigung"].description == "Beschäftigung."
-    assert {fields[name].role for name in ("geschlecht", "cinsiyet")} == {"protected"}
+    assert {fields[name].role for name in ("geschlecht", "cinsiyet", "pol")} == {"protected"}
 
 
 def test_where_loans_still_run_outcomes_count_after_their_terms(contract: Contract) -> None:
@@ -300,6 +302,22 @@ def test_a_table_without_an_outcome_says_so() -> None:
             ["Paid", "Paid", "Paid", "Default", "Default", "Current"],
             StatusGuess("status", ("Default",), ("Paid",), ("Current",), is_sure=True),
         ),
+        (
+            "Статус",
+            ["Погашен", "Погашен", "Досрочно погашен", "Действующий", "Не погашен", "Дефолт"],
+            StatusGuess(
+                "Статус",
+                ("Не погашен", "Дефолт"),
+                ("Погашен", "Досрочно погашен"),
+                ("Действующий",),
+                is_sure=True,
+            ),
+        ),
+        (  # where a foreclosure is a loan that was repaid before its time
+            "status",
+            ["CLOSED", "CLOSED", "CLOSED", "WRITTEN_OFF", "WRITTEN_OFF", "FORECLOSED"],
+            StatusGuess("status", ("WRITTEN_OFF",), ("CLOSED",), ("FORECLOSED",), is_sure=False),
+        ),
     ],
 )
 def test_statuses_are_guessed_by_their_words(name: str, values: list[str], guess: StatusGuess) -> None:
@@ -320,6 +338,11 @@ def test_statuses_are_guessed_by_their_words(name: str, values: list[str], guess
         ("2nd", "field_2nd"),
         ("Płeć", "plec"),
         ("Größe", "grosse"),
+        ("Семейное положение", "semeinoe_polozhenie"),
+        ("Щедрый Ёж", "shchedryi_ezh"),
+        ("Οικογενειακή κατάσταση", "oikogeneiaki_katastasi"),
+        ("性別", "field"),
+        ("amount " * 40, "amount_amount_amount_amount_amount_amount_amount_a"),
     ],
 )
 def test_columns_become_names_of_fields(column: str, name: str) -> None:
