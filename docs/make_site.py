@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -315,9 +316,11 @@ def main() -> int:
     """Write all pages, render them, and hold the site to its promises; return the exit code."""
     shutil.rmtree(PAGES, ignore_errors=True)
     write_written_pages()
-    for name, text in made_pages().items():
-        (PAGES / name).parent.mkdir(parents=True, exist_ok=True)
-        (PAGES / name).write_text(text, encoding="utf-8")
+    with TemporaryDirectory() as home:  # the code location makes one where it is loaded
+        os.environ |= {"LOAN_DEFAULT_HOME": home, "DAGSTER_HOME": home}
+        for name, text in made_pages().items():
+            (PAGES / name).parent.mkdir(parents=True, exist_ok=True)
+            (PAGES / name).write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", "zensical.toml"]
     if code := subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_COLOR": "1"}, check=False).returncode:
         return code
