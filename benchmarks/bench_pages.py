@@ -25,17 +25,23 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def figures(folder: Path, *, batches: int = BATCHES, versions: int = VERSIONS, times: int = 5) -> list[Figure]:
-    """Load each page once, and then some times more; the first load reads every record."""
-    from loan_default.web.app import create_app
+    """Load each page once, which reads every record, and then some times more as a server that has warmed up."""
+    from loan_default.web.app import create_app, warm_up
     from loan_default.web.people import People
 
     settings = made_home(folder, batches, versions)
-    client = TestClient(create_app(settings, People()), base_url="http://127.0.0.1:5002")
-    return [_figure(client, page, f"{batches:,} batches, {versions} versions", times) for page in PAGES]
+    app = create_app(settings, People())
+    client = TestClient(app, base_url="http://127.0.0.1:5002")
+    first = [_seconds(client, page) for page in PAGES]
+    warm_up(app).join()
+    against = f"{batches:,} batches, {versions} versions"
+    return [
+        _figure(page, against, seconds, [_seconds(client, page) for _ in range(times)])
+        for page, seconds in zip(PAGES, first, strict=True)
+    ]
 
 
-def _figure(client: TestClient, page: str, against: str, times: int) -> Figure:
-    first, *others = [_seconds(client, page) for _ in range(times + 1)]
+def _figure(page: str, against: str, first: float, others: list[float]) -> Figure:
     median = statistics.median(others)
     measured = f"{median * 1000:.0f} ms (at first {first * 1000:.0f})"
     seconds = {"first": first, "median": median}

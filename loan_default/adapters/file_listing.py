@@ -72,7 +72,7 @@ def list_all_files(folder: UPath) -> list[File]:
     if not local.exists():
         return []
     with os.scandir(local) as entries:
-        return [_local(UPath(local), entry.name, entry.stat()) for entry in entries if entry.is_file()]
+        return [_local(folder, entry.name, entry.stat()) for entry in entries if entry.is_file()]
 
 
 def list_names(folder: UPath) -> dict[str, ListedFile]:

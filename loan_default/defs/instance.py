@@ -22,11 +22,34 @@ _LOCK_KEY = int.from_bytes(b"records")  # of the advisory lock in Postgres; belo
 
 
 _open: ContextVar[tuple[Settings, dg.DagsterInstance] | None] = ContextVar("open_instance", default=None)
+_kept: list[tuple[Settings, int, dg.DagsterInstance]] = []  # at most one, with the time of its dagster.yaml
+
+
+def keep_instance_open(settings: Settings) -> None:
+    """Keep the instance open as long as this process lives, or until `dagster.yaml` changes or its records fail.
+
+    To open it takes longer than most of what a page reads of it.
+
+    Raises:
+        BadInput, BucketError: as `open_instance`.
+    """
+    with open_instance(settings):
+        _kept[:] = [(settings, _config_time(settings), dg.DagsterInstance.get())]
+
+
+def _kept_instance(settings: Settings) -> dg.DagsterInstance | None:
+    state = settings, _config_time(settings)
+    return next((instance for *of, instance in _kept if tuple(of) == state), None)
+
+
+def _config_time(settings: Settings) -> int:
+    file = settings.dagster_home / "dagster.yaml"
+    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the instance that DAGSTER_HOME describes; within such a block the one that is open already.
+    """Open the instance that DAGSTER_HOME describes; within such a block, or where it is kept, the one that is open.
 
     Raises:
         BadInput: its `dagster.yaml` cannot be used, or the records cannot be written, now or while it is open.
@@ -39,18 +62,25 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     if opened is not None and opened[0] == settings:
         yield opened[1]
         return
-    require_bucket(settings.storage, patience=_PATIENCE_SECONDS)
+    kept = _kept_instance(settings)
+    if kept is None:
+        require_bucket(settings.storage, patience=_PATIENCE_SECONDS)
     try:
         with ExitStack() as stack:
-            with _creation_lock(settings):
-                instance = stack.enter_context(dg.DagsterInstance.get())
+            instance = kept or stack.enter_context(_open_records(settings))
             token = _open.set((settings, instance))
             stack.callback(_open.reset, token)
             yield instance
     except dg.DagsterInvalidConfigError as error:
         raise BadInput(f"{settings.dagster_home}/dagster.yaml cannot be used: {_config_problem(error)}") from error
     except (DBAPIError, DagsterPostgresException) as error:
+        _kept.clear()
         raise BadInput(_storage_problem(error, settings)) from error
+
+
+def _open_records(settings: Settings) -> dg.DagsterInstance:
+    with _creation_lock(settings):
+        return dg.DagsterInstance.get()
 
 
 @contextmanager

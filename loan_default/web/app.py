@@ -5,6 +5,7 @@ Each page is a module in `pages`, whose `routes` are listed here; the server's a
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from functools import partial
@@ -82,16 +83,22 @@ def warm_up(app: Starlette) -> threading.Thread:
 
 
 def _read_ahead(app: Starlette) -> None:
+    from loan_default.defs.instance import keep_instance_open
+
+    settings = app.state.settings
     for read in (
+        partial(keep_instance_open, settings),
         app.state.batches.read,
         app.state.versions.read,
-        partial(read_overview, app.state.settings, app.state.batches),
+        partial(read_overview, settings, app.state.batches),
     ):
         try:
             read()
         except (BadInput, TrackingError, OSError) as error:  # the pages say it too
             logging.getLogger(__name__).warning("%s", error)
     charts.warm_up()
+    gc.collect()
+    gc.freeze()  # what stays until the end need not be looked through again: else some pages wait a quarter second
 
 
 def _ping(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loan_default.defs.instance import open_instance
+from loan_default.defs.instance import keep_instance_open, open_instance
 from loan_default.homes import dagster_yaml
 from loan_default.risk.errors import BadInput
 from loan_default.settings import DAGSTER_STORAGE, Settings
@@ -45,6 +46,27 @@ def test_within_an_open_instance_it_is_not_opened_again(home: Settings) -> None:
         assert outer.get_runs_count() == 0, "it is still open"
     with open_instance(home) as later:
         assert later is not outer
+
+
+@pytest.mark.integration
+def test_an_instance_that_is_kept_is_opened_again_when_its_file_changes_or_its_records_fail(home: Settings) -> None:
+    keep_instance_open(home)
+    with open_instance(home) as first:
+        pass
+    with open_instance(home) as second:
+        assert second is first and second.get_runs_count() == 0
+    (home.home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with open_instance(home) as after_change:
+        assert after_change is not first
+    keep_instance_open(home)
+    with open_instance(home) as kept:
+        pass
+    shutil.rmtree(home.home / "history")
+    with pytest.raises(BadInput, match="Dagster cannot keep its records"), open_instance(home) as broken:
+        assert broken is kept
+        broken.get_runs_count()
+    with open_instance(home) as made_again:
+        assert made_again.get_runs_count() == 0
 
 
 @pytest.mark.integration
