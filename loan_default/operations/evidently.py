@@ -100,7 +100,7 @@ def read_report(settings: Settings, batch: str) -> Snapshot:
     from loan_default.risk.monitoring.reference_profile import RAW_SCORE
 
     models = open_models(settings)
-    reference = models.reference(models.tracking.get(record["model_version"])).sample
+    reference = models.reference(models.tracking.get(record["model_version"]))
     rows = scan_table(sample, settings.staging).collect()
     report = draw_report(record, reference, rows)
     workspace.create(settings.model_name, RAW_SCORE)

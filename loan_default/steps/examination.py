@@ -6,6 +6,7 @@ answers are `serving`'s.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from loan_default.steps.training import TrainingData
 
 _SERVED_AT_MOST = 200  # one request each, as the server answers them
-_PSI = ("psi", "decile_psi", "missing_psi")
 
 
 def examine_version(
@@ -78,21 +78,18 @@ def _measure_shifts(
 ) -> tuple[FieldShift, ...]:
     """Hold the test window against the profile of development, field by field and the raw score, the furthest first."""
     from loan_default.risk.model.development import on_windows
-    from loan_default.risk.monitoring.drift import Profile, feature_drift
+    from loan_default.risk.monitoring.drift import Profile, feature_drift, widest_figure
+    from loan_default.risk.monitoring.reference_profile import name_scored_loans
     from loan_default.risk.validation.examination.report import FieldShift
 
     reference = models.reference(version).profile
     profile = partial(_profile, scorer, reference)
     parts = on_windows(data.engine, data.loans, data.contract, data.splits, ["test"], profile)
     table = feature_drift(reference, reduce(Profile.merge, parts), policy)
-    names = {reference.score: "score"}
-    figures = (
-        (names.get(line["feature"], line["feature"]), [line[name] for name in _PSI], line["drifted"])
-        for line in table.to_dicts()
-    )
+    shifts = (FieldShift(line["feature"], widest_figure(line), line["drifted"]) for line in table.to_dicts())
+    against = name_scored_loans(reference)
     return tuple(
-        FieldShift(name, max((value for value in psis if value is not None), default=None), drifted)
-        for name, psis, drifted in figures
+        replace(shift, field="score", against=against) if shift.field == reference.score else shift for shift in shifts
     )
 
 

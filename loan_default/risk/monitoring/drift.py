@@ -68,6 +68,11 @@ class Histogram:
         """Count the rows that hold a value."""
         return int(self.cumulative[-1])
 
+    @property
+    def rows(self) -> int:
+        """Count all rows."""
+        return self.present + self.missing
+
     @cached_property
     def mean(self) -> float:
         """Average the numbers over the rows that hold one."""
@@ -117,6 +122,11 @@ class ReferenceProfile(Profile):
         """Return it with the raw scores (n,) of loans that may be others than those of the features."""
         column = _count_numbers(pl.Series(name, np.asarray(scores)), self.significant_digits)
         return replace(self, numeric={**self.numeric, name: column}, score=name)
+
+    @property
+    def has_unseen_scores(self) -> bool:
+        """Tell whether the raw scores are of the calibrate window alone; versions of before had those of all loans."""
+        return self.score is not None and self.numeric[self.score].rows < self.rows
 
     def to_json(self) -> str:
         """Write it as strict JSON: no NaN, no infinity."""

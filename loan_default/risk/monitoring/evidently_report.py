@@ -27,7 +27,7 @@ from evidently.metrics.column_statistics import ValueDriftCalculation
 from evidently.presets import DataDriftPreset
 
 from loan_default.risk.monitoring.drift import widest_figure
-from loan_default.risk.monitoring.reference_profile import RAW_SCORE
+from loan_default.risk.monitoring.reference_profile import RAW_SCORE, Reference, name_scored_loans
 from loan_default.risk.text import plural
 
 Record = Mapping[str, Any]
@@ -56,16 +56,16 @@ class Heading(MetricContainer):  # type: ignore[misc] # Evidently has no types
         return [text_widget(text=self.text)]
 
 
-def draw_report(record: Record, reference: pl.DataFrame, batch: pl.DataFrame) -> Snapshot:
+def draw_report(record: Record, reference: Reference, batch: pl.DataFrame) -> Snapshot:
     """Draw the report on a batch from the record of its comparison.
 
     Args:
         record: what `steps.monitoring` stores of it.
-        reference: a sample of the loans of development: the features, and their raw score.
+        reference: of the version, with a sample of the loans of development: the features, and raw scores.
         batch: a sample of the batch, with the same columns.
     """
     lines = {line["feature"]: line for line in record["features"] if line["missing_reference"] < 1}
-    sides = _datasets((batch, reference), lines)
+    sides = _datasets((batch, reference.sample), lines)
     with _LOCK, _columns_drawn_once(), np.errstate(all="ignore"):  # of a constant column no correlation is known
         register_stattest(_PSI, _recorded_drift(record, lines))
         report = Report([Heading(_heading(record, reference, batch)), *(_metrics(record, lines) if sides else [])]).run(
@@ -130,7 +130,7 @@ def _datasets(sides: Sequence[pl.DataFrame], lines: Mapping[str, Line]) -> list[
     return [Dataset.from_pandas(side.select(columns).to_pandas(), data_definition=definition) for side in sides]
 
 
-def _heading(record: Record, reference: pl.DataFrame, batch: pl.DataFrame) -> str:
+def _heading(record: Record, reference: Reference, batch: pl.DataFrame) -> str:
     version, population = record["model_version"], record["reference"]
     reasons = "\n".join(f"- {reason}" for reason in record["reasons"])
     return (
@@ -140,8 +140,8 @@ def _heading(record: Record, reference: pl.DataFrame, batch: pl.DataFrame) -> st
         f"{reasons}\n\n"
         "A column's drift score is the largest of its PSIs over all rows, less what chance makes of few; what is "
         "detected is what the verdict counts. "
-        f"The charts are of samples: {plural(batch.height, 'application')} and {reference.height:,} loans. The raw "
-        "scores of these are those of the calibrate window, by a fit that had not seen it.\n"
+        f"The charts are of samples: {plural(batch.height, 'application')} and {reference.sample.height:,} loans. The "
+        f"raw scores of these are {name_scored_loans(reference.profile)}.\n"
     )
 
 

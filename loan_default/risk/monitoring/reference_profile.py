@@ -74,6 +74,13 @@ def with_scores(reference: Reference, scores: ArrayLike) -> Reference:
     return replace(reference, profile=reference.profile.with_score(RAW_SCORE, scores), sample=sample)
 
 
+def name_scored_loans(profile: ReferenceProfile) -> str:
+    """Say of which loans the raw scores in a profile are."""
+    if profile.has_unseen_scores:
+        return "the calibrate window's, by a fit that had not seen it"
+    return "those of the loans of development, by a fit that had learned them"
+
+
 def merge_references(parts: Sequence[Reference], sample_rows: int) -> Reference:
     """Add up the references of all parts."""
     profile = reduce(ReferenceProfile.merge, (part.profile for part in parts))

@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loan_default.risk.monitoring.drift import build_profile, feature_drift, judge_drift, profile_batch
+from loan_default.risk.monitoring.drift import (
+    ReferenceProfile,
+    build_profile,
+    feature_drift,
+    judge_drift,
+    profile_batch,
+)
+from loan_default.risk.monitoring.reference_profile import Reference
 from loan_default.risk.policy import DriftPolicy
 
 pytestmark = pytest.mark.integration
@@ -43,6 +50,7 @@ def loans(rows: int, seed: int = 0, moved: float = 0.0) -> pl.DataFrame:
 
 
 REFERENCE = loans(3_000)
+PROFILE = build_profile(REFERENCE, numeric=NUMERIC, categorical=CATEGORICAL, score=SCORE)
 
 
 def record_of(batch: pl.DataFrame, reference: pl.DataFrame = REFERENCE) -> dict[str, Any]:
@@ -60,9 +68,11 @@ def record_of(batch: pl.DataFrame, reference: pl.DataFrame = REFERENCE) -> dict[
     }
 
 
-def draw_report(record: dict[str, Any], reference: pl.DataFrame, batch: pl.DataFrame) -> Any:
+def draw_report(
+    record: dict[str, Any], sample: pl.DataFrame, batch: pl.DataFrame, profile: ReferenceProfile | None = None
+) -> Any:
     """Draw a report, and only here load Evidently: that takes seconds, of each process that collects tests."""
-    return import_module(MODULE).draw_report(record, reference, batch)
+    return import_module(MODULE).draw_report(record, Reference(profile or PROFILE, sample), batch)
 
 
 def counted(report: Any) -> dict[str, float]:
@@ -101,6 +111,9 @@ def test_a_report_names_batch_version_dates_and_samples_and_fetches_nothing(monk
         assert text in page
     for text in ("48,000 loans of 2014-01 to 2017-06", "80 applications and 90 loans"):
         assert text in page
+    assert "by a fit that had learned them" in page, "versions of before have the scores of all loans"
+    unseen = draw_report(record_of(loans(300, seed=1)), REFERENCE.head(90), loans(80), PROFILE.with_score(SCORE, [1.0]))
+    assert "by a fit that had not seen it" in unseen.dumps()
     assert report.get_name() == "2018-10: stable"
     assert counted(report)["count"] == 0
     assert "#ed0400" not in report.dumps(), "the colour of an alarm"

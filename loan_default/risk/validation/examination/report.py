@@ -31,12 +31,14 @@ _MOVED_AT_MOST = 2_000  # of them
 class FieldShift:
     """Measure a field's shift from development to test: the largest PSI of its bins, its deciles and its missing share.
 
-    None where development holds no value. `drifted` is what the policy's limits make of it.
+    None where development holds no value. `drifted` is what the policy's limits make of it. `against` says which scores
+    the score is held against; records of before do not.
     """
 
     field: str
     psi: float | None
     drifted: bool
+    against: str = ""
 
 
 @dataclass(frozen=True)

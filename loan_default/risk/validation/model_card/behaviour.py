@@ -172,11 +172,14 @@ def shifts(inputs: ModelCardInputs) -> Iterator[str]:
     comparable = [shift for shift in measured if shift.psi is not None]
     drifted = [shift.field for shift in measured if shift.drifted]
     empty = [shift.field for shift in measured if shift.psi is None]
+    scores = "".join(
+        f"`{shift.field}`, in log-odds, is held against {shift.against}. " for shift in measured if shift.against
+    )
     yield (
         "PSI of the test window's loans against those of development, less what chance makes: the largest of that of "
-        "the values in equal bins, in deciles, and of the missing share. `score`, in log-odds, is held against the "
-        "calibrate window's, by a fit that had not seen it. By more than the policy's limits, and than chance "
-        f"explains, {named(drifted) or 'none'} moved. The {min(len(comparable), _SHIFTS_SHOWN)} that moved most:"
+        f"the values in equal bins, in deciles, and of the missing share. {scores}By more than the policy's limits, "
+        f"and than chance explains, {named(drifted) or 'none'} moved. The "
+        f"{min(len(comparable), _SHIFTS_SHOWN)} that moved most:"
     )
     strongest = sorted(comparable, key=lambda shift: -(shift.psi or 0.0))[:_SHIFTS_SHOWN]
     yield markdown_table(["Field", "PSI"], [(f"`{shift.field}`", f"{shift.psi:.3f}") for shift in strongest])
