@@ -128,7 +128,7 @@ class ModelStore:
             "decision": record["verdict"],
             "decided_at": record["decided_at"],
             "decided_by": record["decided_by"],
-            "decision_reasons": " ".join(record["reasons"]),
+            "decision_reasons": "\n".join(record["reasons"]),
         }
         self.tracking.log_json(version.run_id, "promotion.json", record)
         if record["verdict"] in ("promote", "rollback"):

@@ -214,8 +214,16 @@ class _Override(_Shape):
     id: str | None
 
 
+class _Roll(_Shape):
+    month: str
+    status: str
+    next_status: str
+    loans: int
+
+
 class _Outcomes(_Shape):
     rejected: int
+    monthly_rolls: list[_Roll] = []
 
 
 class _Measured(_Shape):

@@ -375,13 +375,19 @@ def show_status(console: Console, status: Status, program: str) -> None:
         console,
         "Now",
         {
-            "in production because": (production.reasons or "") if production.version else "none is",
+            "in production because": _lines(production.reasons or "") if production.version else "none is",
             "scoring server": _server(status.server),
             "performance": _performance(status.performance),
             "batches that wait": ", ".join(status.waiting) or "none",
             "runs under way": ", ".join(f"{run.job} {run.status}" for run in status.runs) or "none",
         },
     )
+
+
+def _lines(text: str) -> str:
+    """Mark where each of several lines begins, as the terminal breaks them too."""
+    lines = text.splitlines()
+    return text if len(lines) < 2 else "\n".join(f"• {line}" for line in lines)
 
 
 def _show_versions(console: Console, versions: Sequence[VersionStatus]) -> None:

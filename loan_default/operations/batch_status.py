@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from loan_default.adapters import file_listing, inbox, prediction_history, storage
 from loan_default.adapters.layout import BatchRecord, StorageLayout
-from loan_default.operations.batch_figures import BatchFigures, BatchList, tell_compared
-from loan_default.operations.runs import BatchFailure, BatchRuns, read_batch_runs, runs_under_way
+from loan_default.operations.batch_figures import BatchArchive, BatchFigures, BatchList, tell_compared
+from loan_default.operations.records import distinct
+from loan_default.operations.runs import BatchFailure, BatchRuns, Run, read_batch_runs, runs_under_way
 from loan_default.risk.errors import DamagedRecord
 from loan_default.settings import Settings
 
 SCORED_READ = 10  # the newest
+_GONE = "Neither its file nor its predictions are there; deliver the file again, or delete the partition in Dagster."
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,18 @@ class BatchStatus:
 
     Attributes:
         batch: its name; of a refused file the file's.
-        state: `scored`, `failed` (its newest run did), `refused` (it cannot be a batch) or `waiting` (not scored yet).
+        state: `scored`, `failed` (its newest run did), `refused` (it cannot be a batch), `waiting` (not scored yet) or
+            `gone` (Dagster has a partition of it, of which neither file nor predictions are there).
         applications: rows that were scored; None for a batch that is not `scored`.
         rejected: rows that could not be used; None where none was read, of a failed batch by the run that failed.
         model_version: the version that scored it; None for one that is not `scored`, or whose predictions are damaged.
         verdict: of its drift; None where it was not compared since it was scored.
         reasons: of the verdict, the failure or the refusal.
-        run_id: of the run that failed.
+        run_id: of the run that failed, or is under way.
     """
 
     batch: str
-    state: Literal["scored", "failed", "refused", "waiting"]
+    state: Literal["scored", "failed", "refused", "waiting", "gone"]
     applications: int | None = None
     rejected: int | None = None
     model_version: int | None = None
@@ -91,6 +94,35 @@ def read_batches(
         *(BatchStatus(name, "refused", reasons=(reason,)) for name, reason in scan.refused.items()),
         *(BatchStatus(batch, "waiting") for batch in waiting),
     )
+
+
+def read_unscored(settings: Settings, archive: BatchArchive) -> tuple[BatchList, tuple[BatchStatus, ...]]:
+    """Read the batches that were scored, and how those stand that were delivered and not scored, each with the reason.
+
+    Raises:
+        BadInput: Dagster's records cannot be read.
+    """
+    with ThreadPoolExecutor(1) as pool:  # a bucket takes its time for each
+        files = pool.submit(file_listing.list_files, settings.layout.inbox)
+        figures = archive.read()
+    runs, damages = read_batch_runs(settings), list[DamagedRecord]()
+    batches = read_batches(settings, runs, Deliveries(files.result(), figures.compared), figures, damages)
+    under_way = {run.batch: run for run in runs_under_way(settings)}
+    unscored = [batch for batch in batches if batch.state != "scored"]
+    delivered = {batch.batch for batch in unscored} | figures.compared.keys()
+    unscored += [BatchStatus(batch, "gone", reasons=(_GONE,)) for batch in runs.batches if batch not in delivered]
+    figures = replace(figures, damages=distinct([*figures.damages, *damages]))
+    return figures, tuple(_with_reason(batch, under_way.get(batch.batch)) for batch in unscored)
+
+
+def _with_reason(batch: BatchStatus, run: Run | None) -> BatchStatus:
+    """Say of a batch that waits what it waits for, with the run that is under way where there is one."""
+    if batch.state != "waiting":
+        return batch
+    if run is None:
+        reason = f"The daemon scores it; without it run loan-default score-again {batch.batch}."
+        return replace(batch, reasons=(reason,))
+    return replace(batch, reasons=(f"It is being scored: {run.status}.",), run_id=run.run_id)
 
 
 def explain_not_scored(settings: Settings, batch: str) -> str | None:

@@ -96,10 +96,10 @@ def advise_on_versions(status: Status) -> Iterator[Diagnosis]:
     production, _, staging = status.versions
     if not staging.version:
         remedy = "Run loan-default run --data FILE, or loan-default demo to see the whole on synthetic loans."
-        yield Diagnosis("versions", "note", "No version has been trained yet.", remedy)
+        yield Diagnosis("versions", "note", "No version is registered in MLflow.", remedy)
         return
     if not production.version:
-        reason = f" It was held: {staging.reasons}" if staging.decision == "hold" else ""
+        reason = f" It was held: {' '.join((staging.reasons or '').splitlines())}" if staging.decision == "hold" else ""
         remedy = "Run loan-default promote to decide on it by policy, or loan-default promote --force --reason TEXT."
         yield Diagnosis(
             "versions", "wrong", f"No version is in production; version {staging.version} waits.{reason}", remedy

@@ -42,13 +42,14 @@ class OverrideGroup:
 class Promised:
     """The newest performance report and back-test, None where there was none yet, and overrides; `read_at` is when.
 
-    `damages` are the records that cannot be read.
+    `rolls` are how loans went from status to status month by month; `damages` are the records that cannot be read.
     """
 
     report: Record | None
     overrides: tuple[OverrideGroup, ...]
     read_at: datetime
     backtest: Record | None = None
+    rolls: Sequence[Record] = ()
     damages: tuple[DamagedRecord, ...] = ()
 
     @property
@@ -84,10 +85,13 @@ class PromisedArchive:
         read_at, damages = datetime.now(UTC), list[DamagedRecord]()
         report = read_record(self._settings, "performance_report", damages)
         backtest = read_record(self._settings, "backtest", damages)
+        outcomes = read_record(self._settings, "outcomes_report", damages) or {}
+        rolls = outcomes.get("monthly_rolls", ())  # reports of before have none
         records = [record.content for _, record in sorted(self._overrides.read(damages).items())]
         newest = list({record["decision_id"]: record for record in records}.values())
         groups = group_overrides(newest, self._outcomes([record["id"] for record in newest if record["id"]]))
-        return Promised(with_current_verdict(report) if report else None, groups, read_at, backtest, tuple(damages))
+        report = with_current_verdict(report) if report else None
+        return Promised(report, groups, read_at, backtest, rolls, tuple(damages))
 
     def _outcomes(self, ids: Sequence[str]) -> Mapping[str, int]:
         """Read how these loans ended, 1 for a default, by their numbers; those that are not known are left out."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class VersionStatus:
     """The version that an alias names, and the decision on it; all but `alias` is None where it names none.
 
-    Times are ISO 8601 in UTC.
+    Times are ISO 8601 in UTC; of a decision of this release each of `reasons` is a line.
     """
 
     alias: str

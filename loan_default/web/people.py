@@ -127,6 +127,7 @@ class People:
     users: Mapping[str, User] = field(default_factory=dict)
     proxy: Proxy = Proxy()
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    _ended: dict[str, float] = field(default_factory=dict, repr=False, compare=False)  # sessions, and when
 
     @property
     def are_known(self) -> bool:
@@ -161,17 +162,27 @@ class People:
                 hasher.verify(user.password_hash if user and user.password_hash else absent, password)
             except (Argon2Error, InvalidHashError):
                 return None
-        return self._signer().sign(f"{name}:{_fingerprint(user)}").decode() if user else None
+        session = f"{name}:{_fingerprint(user)}:{secrets.token_hex(8)}" if user else ""
+        return self._signer().sign(session).decode() if user else None
+
+    def end(self, cookie: str) -> None:
+        """Let nobody use a session any more, who may have copied its cookie."""
+        now = time.monotonic()
+        for ended in [ended for ended, at in self._ended.items() if now - at > SESSION_SECONDS]:
+            del self._ended[ended]  # it has expired
+        if self._of_session(cookie) is not None:
+            self._ended[cookie] = now
 
     def _of_session(self, cookie: str) -> Person | None:
         from itsdangerous import BadSignature
 
         try:
-            name, _, fingerprint = self._signer().unsign(cookie, max_age=SESSION_SECONDS).decode().rpartition(":")
-        except BadSignature:
+            name, fingerprint, *_ = self._signer().unsign(cookie, max_age=SESSION_SECONDS).decode().split(":")
+        except (BadSignature, ValueError):
             return None
         user = self.users.get(name)
-        return Person(name, user.role) if user and fingerprint == _fingerprint(user) else None
+        valid = user is not None and fingerprint == _fingerprint(user) and cookie not in self._ended
+        return Person(name, user.role) if user and valid else None
 
     def _signer(self) -> TimestampSigner:
         from itsdangerous import TimestampSigner

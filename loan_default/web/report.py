@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from loan_default.operations.batch_figures import BatchArchive
+from loan_default.operations.batch_status import read_unscored
 from loan_default.operations.overview import read_overview
 from loan_default.operations.promised import PromisedArchive
 from loan_default.operations.versions import VersionArchive
@@ -47,10 +48,10 @@ def write_report(settings: Settings, out: Path) -> None:
 
 def render_report(settings: Settings) -> str:
     """Return the report as HTML."""
-    written_at = datetime.now(UTC)
+    written_at, batches = datetime.now(UTC), read_unscored(settings, BatchArchive(settings.layout))
     contents = {
         "Overview": ("overview_body.html", overview_content(read_overview(settings))),
-        "Batches": ("batches_body.html", batches_content(settings, BatchArchive(settings.layout).read())),
+        "Batches": ("batches_body.html", batches_content(settings, *batches)),
         "Versions": ("versions_body.html", read_versions(settings, VersionArchive(settings))),
         "Promised and realised": ("promised_body.html", promised_content(PromisedArchive(settings).read())),
         "Strategy": ("strategy_body.html", read_strategy(settings)),

@@ -27,7 +27,7 @@ _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 # What a word says of how things are, for the colour of its tag; the word says it too.
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("stable", "healthy", "promote", "pass", "scored", "success", "production", "ok"), "good"),
-    **dict.fromkeys(("drifted", "degraded", "failed", "refused", "failure", "wrong"), "bad"),
+    **dict.fromkeys(("drifted", "degraded", "failed", "refused", "gone", "failure", "wrong"), "bad"),
     **dict.fromkeys(
         ("hold", "not enough rows", "not enough outcomes", "waiting", "rollback", "note", "canceled"), "warn"
     ),

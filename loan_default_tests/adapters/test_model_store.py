@@ -143,7 +143,7 @@ def test_only_a_promotion_moves_production(registered: Registered) -> None:
         assert now.tags["decision"] == verdict
         assert now.tags["decided_by"] == "policy"
         assert now.tags["decided_at"] == "2018-12-01T00:00:00+00:00"
-        assert now.tags["decision_reasons"] == "Out of time. AUC 0.70."
+        assert now.tags["decision_reasons"] == "Out of time.\nAUC 0.70."
         assert store.tracking.read_json(version.run_id, "promotion.json") == decided(version, verdict)
     assert store.tracking.version_of(PREVIOUS) is None
 

@@ -61,7 +61,7 @@ def test_metrics_of_an_empty_home_are_all_there(command: Run) -> None:
 @pytest.mark.integration
 def test_a_report_on_an_empty_home_says_how_to_begin(folder: Path, command: Run) -> None:
     assert command("report", "--out", "new/report.html") == (0, "The report is in new/report.html.\n", "")
-    assert "No version has been trained yet." in (folder / "new" / "report.html").read_text(encoding="utf-8")
+    assert "No version is registered in MLflow." in (folder / "new" / "report.html").read_text(encoding="utf-8")
     assert sentence(command("report", "--out", "report.pdf")) == (
         "report.pdf cannot be written; name a file that ends in .html."
     )

@@ -288,6 +288,13 @@ def test_status_without_server_performance_and_production(printed: Any) -> None:
         assert words in lines
 
 
+def test_each_reason_of_a_version_begins_a_line(printed: Any) -> None:
+    console, text = printed
+    production = VersionStatus("production", 3, "2026-01-02T03:00:00+00:00", reasons="Out of time.\nAUC 0.70.")
+    tables.show_status(console, status(versions=(production,)), "loan-default")
+    assert re.search(r"in production because +│ • Out of time\. +│\n│ +│ • AUC 0\.70\. ", text())
+
+
 def test_history_shows_retrainings_beside_decisions(printed: Any) -> None:
     console, text = printed
     events = [

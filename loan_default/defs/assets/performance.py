@@ -66,7 +66,9 @@ def _outcomes_metadata(outcomes: OutcomeFiles) -> Metadata:
         "unresolved": report.unresolved,
         "outcomes_until": f"{report.seen_until:%Y-%m}" if report.seen_until else "no month",
         "unreadable": metadata.bullets(report.unreadable.values()),
-        "roll_rates": metadata.table(["status", "a month later", "loans"], report.rolls),
+        "roll_rates": metadata.table(
+            ["status", "a month later", "loans"], [(*pair, loans) for pair, loans in report.rolls.items()]
+        ),
     }
 
 

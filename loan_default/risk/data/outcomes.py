@@ -7,6 +7,7 @@ are old enough to judge a model by belongs in `monitoring.performance`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -45,8 +46,22 @@ MONTH = "month"
 DAYS_PAST_DUE, BALANCE = AMOUNTS = ("days_past_due", "balance")  # columns that a file may have
 _BUCKET_ENDS = {0: "0 days", 29: "1 to 29 days", 59: "30 to 59 days", 89: "60 to 89 days"}
 _LAST_BUCKET = "90 days and more"
+BUCKETS = (*_BUCKET_ENDS.values(), _LAST_BUCKET)  # of days past due, the earliest first
 _MOST = 1e15  # no balance and no count of days is larger
 _MONTH_SHARE = 0.001  # of the lines must tell of a month, or a later one, before it is believed: one may be mistyped
+
+
+@dataclass(frozen=True)
+class Roll:
+    """Count the loans that had a status in a month (YYYY-MM), and `next_status` in the month after it.
+
+    Of a loan that runs its days past due say it, where a file tells them.
+    """
+
+    month: str
+    status: str
+    next_status: str
+    loans: int
 
 
 @dataclass(frozen=True)
@@ -64,8 +79,15 @@ class OutcomesReport:
     unreadable: dict[str, str]  # name of a file → why
     first_month: date | None
     seen_until: date | None
-    # Status of a month, of the next, and how many loans went so; of a loan that runs its days past due, where told.
-    rolls: tuple[tuple[str, str, int], ...] = ()
+    monthly_rolls: tuple[Roll, ...] = ()
+
+    @property
+    def rolls(self) -> dict[tuple[str, str], int]:
+        """Add up over all months how many loans went from one status to another, or stayed."""
+        sums: Counter[tuple[str, str]] = Counter()
+        for roll in self.monthly_rolls:
+            sums[roll.status, roll.next_status] += roll.loans
+        return dict(sorted(sums.items()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON record: dates as YYYY-MM."""
@@ -108,7 +130,7 @@ def read_outcomes(
         unreadable=unreadable,
         first_month=usable[MONTH].min(),  # type: ignore[arg-type]
         seen_until=_seen_until(usable),
-        rolls=tuple(_count_rolls(usable, name).rows()),
+        monthly_rolls=tuple(Roll(*row) for row in _count_rolls(usable, name).iter_rows()),
     )
 
 
@@ -128,10 +150,7 @@ def _latest(lines: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _count_rolls(lines: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Count the loans that went from one status to another, or stayed, from a month to the next (roll rates).
-
-    Of a loan that runs its days past due say it, where a file tells them.
-    """
+    """Count the loans that went from one status to another, or stayed, from a month to the next, as `Roll` has it."""
     days, late = pl.col(DAYS_PAST_DUE), pl.lit(_LAST_BUCKET)
     for end, label in reversed(_BUCKET_ENDS.items()):
         late = pl.when(days <= end).then(pl.lit(label)).otherwise(late)
@@ -140,7 +159,8 @@ def _count_rolls(lines: pl.DataFrame, name: str) -> pl.DataFrame:
     following = pl.col("status", MONTH).shift(-1).over(name).name.prefix("next_")
     months = (pl.col(MONTH).dt.offset_by("1mo") == pl.col("next_month")).fill_null(False)
     pairs = lines.with_columns(following).filter(months)
-    return pairs.group_by("status", "next_status").len().sort("status", "next_status")
+    columns = (pl.col(MONTH).dt.strftime("%Y-%m"), "status", "next_status")
+    return pairs.group_by(*columns).len().sort(MONTH, "status", "next_status")
 
 
 def _read_files(

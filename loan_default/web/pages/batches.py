@@ -21,7 +21,7 @@ from loan_default.operations.batch_detail import (
     read_rejected_rows,
 )
 from loan_default.operations.batch_figures import BatchArchive, BatchFigures, BatchList, NotScored
-from loan_default.operations.batch_status import explain_not_scored
+from loan_default.operations.batch_status import BatchStatus, explain_not_scored, read_unscored
 from loan_default.operations.book import read_contract, read_policy
 from loan_default.operations.evidently import PageDrawer
 from loan_default.risk.model.scorer import DECISIONS
@@ -51,15 +51,20 @@ _EVIDENTLY_POLICY = (
 
 
 def show_batches(request: Request) -> Response:
-    """Show all batches that were scored."""
-    archive: BatchArchive = request.app.state.batches
-    everything = request.query_params.get("fields") == "all"
-    content = batches_content(settings_of(request), archive.read(), page_number(request), everything=everything)
+    """Show all batches that were scored, and those that were not."""
+    settings, everything = settings_of(request), request.query_params.get("fields") == "all"
+    batches = read_unscored(settings, request.app.state.batches)
+    content = batches_content(settings, *batches, page_number(request), everything=everything)
     return show(request, "batches.html", **content)
 
 
 def batches_content(
-    settings: Settings, batches: BatchList, page: int = 1, *, everything: bool = False
+    settings: Settings,
+    batches: BatchList,
+    unscored: Sequence[BatchStatus],
+    page: int = 1,
+    *,
+    everything: bool = False,
 ) -> dict[str, Any]:
     """Return what the page on batches shows; of the map of fields those that moved most, or `everything`."""
     drift, contract = read_policy(settings).drift, read_contract(settings)
@@ -73,7 +78,7 @@ def batches_content(
         "charts": batch_charts(batches.batches, drift) if batches.batches else [],
         "heat": heat,
         "limits": drift,
-        "tables": [table, *([heat.table] if heat else [])],
+        "tables": [table, unscored_table(unscored, page), *([heat.table] if heat else [])],
         "damages": batches.damages,
         "read_at": batches.read_at,
     }
@@ -107,6 +112,19 @@ def batch_table(batches: Sequence[BatchFigures], page: int = 1) -> PageTable:
         for batch in reversed(batches)
     ]
     return PageTable("batches", "All batches that were scored, newest first", columns, rows, page=page)
+
+
+def unscored_table(batches: Sequence[BatchStatus], page: int = 1) -> PageTable:
+    """Tabulate the batches that were delivered and not scored."""
+    columns = (
+        Column("batch"),
+        Column("state", "tag"),
+        *counts("rows rejected"),
+        Column("why", "long"),
+        Column("run", "run"),
+    )
+    rows = [(batch.batch, batch.state, batch.rejected, " ".join(batch.reasons), batch.run_id) for batch in batches]
+    return PageTable("unscored", "Not scored", columns, rows, "Every batch that was delivered is scored.", page)
 
 
 def batch_charts(batches: Sequence[BatchFigures], policy: DriftPolicy) -> list[Chart]:

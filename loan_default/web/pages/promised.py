@@ -5,6 +5,8 @@ Figures are those of the newest performance report, which `operations.promised` 
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from starlette.routing import Route
 
 from loan_default.operations.promised import OverrideGroup, Promised, PromisedArchive
 from loan_default.operations.records import Record
+from loan_default.risk.data.outcomes import BUCKETS
 from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.monitoring.performance import ENOUGH_OUTCOMES, ESTIMATED_METRICS
 from loan_default.risk.text import percent
@@ -22,6 +25,7 @@ from loan_default.web.charts import Chart, draw
 from loan_default.web.rendering import kind_words
 from loan_default.web.tables import Cell, Column, PageTable, counts, figures, page_number, shares, show
 
+_ALL_MONTHS = "all"
 _COUNTS, _RATES = ("loans", "matured", "known", "defaults"), ("mean PD", "default rate")
 
 
@@ -61,6 +65,7 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
             group_table("decisions", "decision", promised.rows("decisions", version), version),
             early_table(promised.rows("early", version), version, page),
             finding_table(report),
+            roll_table(promised.rolls, page),
             override_table(promised.overrides),
             *(table(backtest) for table in (backtest_table, backtest_terms_table, gates_table) if backtest),
             *(chart.table for chart in backtest_charts if chart.table),
@@ -106,6 +111,33 @@ def early_table(rows: Sequence[Record], version: int | None, page: int = 1) -> P
         f"Loans of version {version} that files of outcomes tell of month by month: what came, and what was expected"
     )
     return PageTable("early", caption, columns, cells, "No file tells of a loan month by month.", page)
+
+
+def roll_table(rolls: Sequence[Record], page: int = 1) -> PageTable:
+    """Tabulate roll rates: where loans with a status stood a month later, in all and by month, the newest first.
+
+    A status that no loan ever left is an end, and has no line.
+    """
+    sums: Counter[tuple[str, str, str]] = Counter()
+    for roll in rolls:
+        for month in (_ALL_MONTHS, roll["month"]):
+            sums[month, roll["status"], roll["next_status"]] += roll["loans"]
+    left = {roll["status"] for roll in rolls if roll["status"] != roll["next_status"]}
+    later = sorted({roll["next_status"] for roll in rolls if roll["status"] in left}, key=_bucket_order)
+    months = [_ALL_MONTHS, *sorted({roll["month"] for roll in rolls}, reverse=True)]
+    rows = []
+    for month, status in itertools.product(months, sorted(left, key=_bucket_order)):
+        loans = [sums[month, status, next_status] for next_status in later]
+        if total := sum(loans):
+            rows.append((month, status, total, *(count / total for count in loans)))
+    caption = "Roll rates: of the loans with a status in a month the shares by their status a month later"
+    columns = (Column("month"), Column("status"), *counts("loans"), *shares(*later))
+    return PageTable("rolls", caption, columns, rows, "No two months that follow each other are told.", page)
+
+
+def _bucket_order(status: str) -> tuple[int, str]:
+    """Order days past due by their length, before what the lender's own texts say."""
+    return (BUCKETS.index(status) if status in BUCKETS else len(BUCKETS), status)
 
 
 def override_table(groups: Sequence[OverrideGroup]) -> PageTable:

@@ -34,7 +34,7 @@ def sign_in(request: Request, form: Form) -> Response:
     session = people.sign_in(name, form.get("password", ""))
     if session is None:
         limit.record_failure(keys)
-        return _page(request, next_page, _WRONG, 401)
+        return _page(request, next_page, _WRONG, 401, name=name)
     response = RedirectResponse(next_page, 303)
     secure = request.headers.get("origin", str(request.url)).startswith("https:")  # as the browser sees it
     response.set_cookie(SESSION, session, SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
@@ -43,15 +43,22 @@ def sign_in(request: Request, form: Form) -> Response:
 
 def sign_out(request: Request, form: Form) -> Response:
     """End the session of this browser."""
+    request.app.state.people.end(request.cookies.get(SESSION, ""))
     response = RedirectResponse("/sign-in", 303)
     response.delete_cookie(SESSION, httponly=True, samesite="strict")
     return response
 
 
 def _page(
-    request: Request, next_page: str, mistake: str = "", status: int = 200, headers: dict[str, str] | None = None
+    request: Request,
+    next_page: str,
+    mistake: str = "",
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    *,
+    name: str = "",
 ) -> Response:
-    page = render(request, "sign_in.html", status, next=next_page, mistake=mistake)
+    page = render(request, "sign_in.html", status, next=next_page, mistake=mistake, name=name)
     page.headers.update(headers or {})
     return page
 

@@ -84,7 +84,7 @@ def version_table(versions: Sequence[VersionSummary], page: int = 1) -> PageTabl
         Column("trained, UTC", "moment"),
     )
     rows = [_version_row(version) for version in versions]
-    empty = "No version has been trained yet. Run loan-default run --data FILE."
+    empty = "No version is registered in MLflow. Run loan-default run --data FILE."
     return PageTable("versions", "All versions, newest first", columns, rows, empty, page)
 
 

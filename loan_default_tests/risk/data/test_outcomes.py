@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.loading import load_contract
-from loan_default.risk.data.outcomes import OutcomesReport, check_outcome_file, read_outcomes
+from loan_default.risk.data.outcomes import OutcomesReport, Roll, check_outcome_file, read_outcomes
 from loan_default.risk.errors import BadInput
 from loan_default_tests.risk.data.loan_tables import small_book
 
@@ -69,12 +69,14 @@ def test_months_of_a_loan_are_told_and_how_loans_went_from_one_to_the_next(read:
         "3": [january, march, january],
         "4": [march, march, None],
     }
-    assert report.rolls == (
-        ("Charged Off", "Charged Off", 1),
-        ("Current", "Current", 1),
-        ("Current", "Late (31-120 days)", 2),
-        ("Late (31-120 days)", "Charged Off", 1),
+    assert report.monthly_rolls == (
+        Roll("2019-01", "Current", "Current", 1),
+        Roll("2019-01", "Current", "Late (31-120 days)", 1),
+        Roll("2019-02", "Current", "Late (31-120 days)", 1),
+        Roll("2019-02", "Late (31-120 days)", "Charged Off", 1),
+        Roll("2019-03", "Charged Off", "Charged Off", 1),
     )
+    assert report.rolls["Current", "Late (31-120 days)"] == 2
 
 
 def test_days_past_due_and_balances_are_read_where_a_file_tells_them(read: Read) -> None:
@@ -90,14 +92,14 @@ def test_days_past_due_and_balances_are_read_where_a_file_tells_them(read: Read)
     assert states == {
         "1": [60, 890.5, None], "2": [0, 0, None], "3": [125, 0, 500], "4": [None, None, None]
     }, "what is owed at a default is told before it is written off"  # fmt: skip
-    assert report.rolls == (
-        ("0 days", "30 to 59 days", 1),
-        ("0 days", "90 days and more", 1),
-        ("1 to 29 days", "Fully Paid", 1),
-        ("30 to 59 days", "60 to 89 days", 1),
-        ("90 days and more", "Charged Off", 1),
-        ("Current", "1 to 29 days", 1),
-    )
+    assert report.rolls == {
+        ("0 days", "30 to 59 days"): 1,
+        ("0 days", "90 days and more"): 1,
+        ("1 to 29 days", "Fully Paid"): 1,
+        ("30 to 59 days", "60 to 89 days"): 1,
+        ("90 days and more", "Charged Off"): 1,
+        ("Current", "1 to 29 days"): 1,
+    }
 
 
 @pytest.mark.parametrize(

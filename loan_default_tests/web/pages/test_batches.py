@@ -11,6 +11,9 @@ from threading import Event
 import pytest
 from starlette.testclient import TestClient
 
+from loan_default.adapters import storage
+from loan_default.defs.book import BookNames
+from loan_default.defs.instance import open_instance
 from loan_default.operations import evidently
 from loan_default.operations.batch_detail import predictions_file
 from loan_default.operations.batch_figures import BatchFigures
@@ -49,6 +52,21 @@ def test_all_batches_are_listed_newest_first_with_shares_and_limits(pages: TestC
     assert [row["rows rejected"] for row in rows] == ["0", "3", "0"]
     for row in rows:
         assert sum(float(row[decision]) for decision in ("approved", "to review", "declined")) == pytest.approx(1)
+
+
+def test_batches_that_were_not_scored_are_said_with_the_reason(empty_pages: TestClient, tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "home")
+    for name in ("2018-10.csv", "late october.csv"):
+        storage.write_text(settings.layout.inbox / name, "id\n1\n")
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions(str(BookNames(settings.book).batches.name), ["2018-09"])
+    rows = {row["batch"]: row for row in _csv(empty_pages, "/batches?csv=unscored")}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "2018-10": "waiting", "late october.csv": "refused", "2018-09": "gone"
+    }  # fmt: skip
+    assert "loan-default score-again 2018-10" in rows["2018-10"]["why"]
+    text = unescape(empty_pages.get("/batches").text)
+    assert "Neither its file nor its predictions are there" in text
 
 
 def test_the_map_shows_what_moved_most_first_and_its_csv_all_fields(pages: TestClient, pages_home: Settings) -> None:

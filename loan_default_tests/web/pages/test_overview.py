@@ -41,7 +41,7 @@ def test_who_has_drift_is_told_whether_it_is_cared_for(job: str, sentence: str) 
 
 def test_a_new_home_is_told_how_to_begin(empty_pages: TestClient) -> None:
     text = unescape(empty_pages.get("/").text)
-    assert "No version has been trained yet." in text
+    assert "No version is registered in MLflow." in text
     assert "loan-default run --data FILE" in text
 
 

@@ -25,6 +25,7 @@ from loan_default.web.pages.promised import (
     finding_table,
     group_chart,
     group_table,
+    roll_table,
     version_table,
 )
 from loan_default.web.people import People
@@ -79,6 +80,24 @@ def test_what_came_of_young_loans_is_beside_what_was_expected_of_them() -> None:
     assert early_table(rows, 2).rows == [
         ("2020-Q1", "3", 1_100, 31, 18, 44, 40),
         ("2020-Q1", "to date", 1_100, 31, 18, 44, 40),
+    ]
+
+
+def test_roll_rates_are_shares_by_month_and_in_all_of_statuses_that_loans_leave() -> None:
+    rolls = [
+        ("2019-01", "0 days", "0 days", 6),
+        ("2019-01", "0 days", "1 to 29 days", 2),
+        ("2019-02", "1 to 29 days", "0 days", 1),
+        ("2019-02", "1 to 29 days", "Charged Off", 1),
+        ("2019-02", "Charged Off", "Charged Off", 9),
+    ]
+    table = roll_table([dict(zip(("month", "status", "next_status", "loans"), roll, strict=True)) for roll in rolls])
+    assert [column.heading for column in table.columns[2:]] == ["loans", "0 days", "1 to 29 days", "Charged Off"]
+    assert table.rows == [
+        ("all", "0 days", 8, 0.75, 0.25, 0),
+        ("all", "1 to 29 days", 2, 0.5, 0, 0.5),
+        ("2019-02", "1 to 29 days", 2, 0.5, 0, 0.5),
+        ("2019-01", "0 days", 8, 0.75, 0.25, 0),
     ]
 
 

@@ -27,8 +27,11 @@ def test_who_signs_in_is_led_back_and_stays_signed_in_until_the_end(client: Test
     assert cookie.startswith(f"{SESSION}=")
     assert {"HttpOnly", "SameSite=strict", "Path=/", "Max-Age=43200"} <= set(cookie.split("; "))
     assert client.get("/decisions").status_code == 200
+    copy = client.cookies[SESSION]
     assert send_form(client, "/decisions", "/sign-out").status_code == 303
     assert client.get("/decisions").status_code == 303
+    client.cookies.set(SESSION, copy)
+    assert client.get("/decisions").status_code == 303, "a copy of the cookie has ended with it"
 
 
 def test_a_session_of_https_is_sent_by_https_alone(tmp_path: Path) -> None:
@@ -46,6 +49,7 @@ def test_a_wrong_password_is_said_and_too_many_have_to_wait(client: TestClient) 
         answer = send_form(client, "/sign-in", "/sign-in", name="anna", password="wrong")
         assert answer.status_code == 401
         assert "The name or the password is wrong." in answer.text
+        assert 'value="anna"' in answer.text
     answer = send_form(client, "/sign-in", "/sign-in", name="anna", password=PASSWORD)
     assert answer.status_code == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 300

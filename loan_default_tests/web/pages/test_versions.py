@@ -134,4 +134,4 @@ def test_two_versions_of_one_package_decide_alike(pages: TestClient) -> None:
 def test_comparing_begins_with_a_choice(pages: TestClient, empty_pages: TestClient) -> None:
     assert 'name="batch"' in pages.get("/versions/compare").text
     assert "Two versions and a batch" in empty_pages.get("/versions/compare").text
-    assert "No version has been trained yet" in empty_pages.get("/versions").text
+    assert "No version is registered in MLflow" in empty_pages.get("/versions").text
