@@ -163,7 +163,10 @@ SCORING = Dashboard(
         "Logs": [
             Panel(
                 "Rows that no prediction log holds",
-                {"rows": f"sum(increase(loan_default_log_dropped_rows_total{RATE}))"},
+                {
+                    "dropped": f"sum(increase(loan_default_log_dropped_rows_total{RATE}))",
+                    "damaged": "max(loan_default_log_damaged_rows)",
+                },
             ),
             Panel("Age of the oldest row that is not written", {"lag": "max(loan_default_log_lag_seconds)"}, "s"),
             Panel(

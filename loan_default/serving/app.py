@@ -291,6 +291,7 @@ class ScoringApp:
     def _update_metrics(self) -> None:
         self._metrics.update((self._production, self._challenger), self._log.dropped)
         self._metrics.log_lag.set(self._log.lag_seconds)
+        self._metrics.log_damaged.set(self._log.status.damaged_rows)
         self._metrics.update_connections(self.door, self._queue, self._access.dropped)
 
     def close(self) -> None:
@@ -343,7 +344,7 @@ class ScoringApp:
         return Reply(200, installed_version("mlflow-skinny").encode(), headers=((b"content-type", b"text/plain"),))
 
     def _health(self, request: Request) -> Reply:
-        model = self._production.model
+        model, log = self._production.model, self._log.status
         health = {
             "status": "ready" if model else "not ready",
             "model": self._model_name,
@@ -353,7 +354,7 @@ class ScoringApp:
             "pid": os.getpid(),
             "workers": self._workers,
             "trouble": self._trouble,
-            "log": {"trouble": self._log.trouble, "dropped_rows": self._log.dropped},
+            "log": {"trouble": log.trouble, "dropped_rows": self._log.dropped, "damaged_rows": log.damaged_rows},
         }
         return Reply(200 if model else 503, orjson.dumps(health))
 

@@ -6,10 +6,15 @@ Python's logging's.
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
+import sys
 import threading
 import time
+from typing import Any
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PIECE_BYTES = 65_536
 _PAUSE_SECONDS = 0.05  # where the descriptor does not block
 _GATHER_SECONDS = 0.05  # lines are written together: each turn of the thread takes time from the answers
@@ -89,3 +94,11 @@ class TextStream:
 
     def flush(self) -> None:
         """Do nothing: nobody waits for the writer."""
+
+
+def log_in_background() -> None:
+    """Have nobody wait for a standard error that blocks."""
+    writer = BackgroundWriter(sys.stderr.fileno())
+    atexit.register(writer.close, 1.0)
+    stream: Any = TextStream(writer)
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, stream=stream, force=True)

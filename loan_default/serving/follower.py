@@ -115,14 +115,7 @@ class Follower:
         with self._one_at_a_time:
             for followed in self.followed:
                 if followed.model is None and followed.last is not None and followed.last.exists():
-                    self._recall(followed, followed.last)
-
-    def _recall(self, followed: FollowedAlias, last: Path) -> None:
-        try:
-            remembered = json.loads(last.read_text(encoding="utf-8"))
-            followed.model = self._load(Path(remembered["package"]), remembered["version"])
-        except (BadInput, OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s is not recalled, the registry will tell: %s", last, error)
+                    followed.model = recall_version(followed.last, self._unknown_fields)
 
     def _run(self) -> None:
         _warm_up()
@@ -167,7 +160,7 @@ class Follower:
     def _swap(self, followed: FollowedAlias, version: ModelVersion) -> None:
         try:
             package = self._package(version)
-            model = self._load(package, version.version)
+            model = _load(package, version.version, self._unknown_fields)
         except Exception as error:
             followed.failures += 1
             followed.failed = (version.version, time.monotonic())
@@ -182,10 +175,21 @@ class Follower:
             storage.write_json(UPath(followed.last), remembered)
         log.warning("%s is version %s (%s)", followed.alias, version.version, model.quick_form)
 
-    def _load(self, package: Path, version: int) -> ServedModel:
-        model = ServedModel.load(package, version, self._unknown_fields)
-        gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
-        return model
+
+def recall_version(last: Path, unknown_fields: UnknownFields = "refuse") -> ServedModel | None:
+    """Load the version that a file remembers, None where it cannot be had any more."""
+    try:
+        remembered = json.loads(last.read_text(encoding="utf-8"))
+        return _load(Path(remembered["package"]), remembered["version"], unknown_fields)
+    except (BadInput, OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is not recalled, the registry will tell: %s", last, error)
+        return None
+
+
+def _load(package: Path, version: int, unknown_fields: UnknownFields) -> ServedModel:
+    model = ServedModel.load(package, version, unknown_fields)
+    gc.freeze()  # what is loaded now stays: later collections need not look at it while requests wait
+    return model
 
 
 def _warm_up() -> None:

@@ -1,7 +1,7 @@
 """A write-ahead journal: frames that a process appends to segments, each whole and checked, and how others read them.
 
 Appending never waits: a thread writes what came since it last did, and syncs it as the setting says. What stands in a
-frame, and what becomes of a segment that is closed, is `prediction_log`'s.
+frame, and what becomes of a segment that is closed, is `decision_records`'s and `log_files`'s.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ class _Segment:
 class Journal:
     """The journal of one process: a file for each minute, or so many rows, in a folder that others may share."""
 
-    def __init__(
-        self, folder: Path, worker: str, fsync: Fsync, *, closed: Callable[[], None], rows: int, seconds: float
-    ) -> None:
+    def __init__(self, folder: Path, worker: str, fsync: Fsync, *, rows: int, seconds: float) -> None:
         """Begin to write.
 
         Args:
@@ -114,13 +112,12 @@ class Journal:
             worker: begins the names of the segments.
             fsync: when what was written is made durable: never, each second, or at once; at once too, unless it is
                 never, where a frame has `synced`.
-            closed: called by the thread when a segment is closed.
             rows: after which a segment is closed.
             seconds: after which one is closed that has any row.
         """
         self.dropped = 0  # rows that no segment will hold
         self.trouble: str | None = None
-        self._folder, self._worker, self._fsync, self._closed = folder, worker, fsync, closed
+        self._folder, self._worker, self._fsync = folder, worker, fsync
         self._rows, self._seconds = rows, seconds
         self._segment: _Segment | None = None
         self._waiting: list[Frame] = []
@@ -246,7 +243,6 @@ class Journal:
                 segment.sync()
         self._unsynced = False
         segment.close()
-        self._closed()
 
 
 def sync_path(path: Path) -> None:

@@ -178,6 +178,12 @@ class Metrics:
             registry=own,
             multiprocess_mode="livemax",
         )
+        self.log_damaged = Gauge(
+            "loan_default_log_damaged_rows",
+            "Scored rows in segments of the journal that cannot be read, and so in no file of the prediction log.",
+            registry=own,
+            multiprocess_mode="livemax",
+        )
         access_dropped = Counter(
             "loan_default_access_log_dropped_lines", "Lines that the access log does not hold.", registry=own
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from loan_default.risk.model.online_features import Applications
 
 if TYPE_CHECKING:
     from loan_default.serving.decision_records import DecidingVersion
-    from loan_default.serving.follower import FollowedAlias
+    from loan_default.serving.served_model import ServedModel
 
 _ALL_HASHES = 2**64
 
@@ -25,10 +26,39 @@ def is_challenged(loan_id: str | None, share: float) -> bool:
     return int.from_bytes(blake2b(loan_id.encode(), digest_size=8).digest()) < share * _ALL_HASHES
 
 
-class Shadow:
+class Challenger(Protocol):
+    """Whatever knows the version that is tried, if there is one."""
+
+    @property
+    def model(self) -> ServedModel | None:
+        """The version, None where there is none."""
+
+
+class RememberedVersion:
+    """The version that a server's follower had last for an alias, as its file tells; no registry is asked."""
+
+    def __init__(self, last: Path) -> None:
+        self._last, self._remembered = last, b""
+        self._model: ServedModel | None = None
+
+    @property
+    def model(self) -> ServedModel | None:
+        """The version, loaded when the file changes; None where there is none, or it cannot be loaded."""
+        from loan_default.serving.follower import recall_version
+
+        try:
+            remembered = self._last.read_bytes()
+        except FileNotFoundError:
+            return None
+        if remembered != self._remembered:
+            self._model, self._remembered = recall_version(self._last), remembered
+        return self._model
+
+
+class ShadowScoring:
     """A challenger that scores a share (0 to 1) of what others decided, when that becomes a file of the log."""
 
-    def __init__(self, challenger: FollowedAlias, share: float) -> None:
+    def __init__(self, challenger: Challenger, share: float) -> None:
         self._challenger, self._share = challenger, share
 
     def __call__(

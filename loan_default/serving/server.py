@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import logging
@@ -30,8 +29,9 @@ from loan_default.adapters.layout import StorageLayout
 from loan_default.adapters.tracking import PRODUCTION, STAGING, Tracking
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import ServingPolicy
-from loan_default.serving.background_writer import BackgroundWriter, TextStream
+from loan_default.serving.background_writer import LOG_FORMAT, log_in_background
 from loan_default.serving.http import is_loopback
+from loan_default.serving.log_process import LogProcess, LogSettings
 from loan_default.serving.registry_client import RegistryClient, last_version_file
 
 if TYPE_CHECKING:
@@ -44,12 +44,11 @@ if TYPE_CHECKING:
     from loan_default.serving.prediction_log import PredictionLog
 
 _GRACE_SECONDS = 30
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not ignore them
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
 _COLLECT_AFTER = 10_000
-# Of a thread that makes tables of the log, when an answer waits for the interpreter; Python gives it 5 ms.
+# Of a thread that reads a large request, when an answer waits for the interpreter; Python gives it 5 ms.
 _TURN_SECONDS = 0.0005
 # By default the C library gives back to the system what a request of 1,000 rows has freed, and the next one meets each
 # page anew: they took 7.1 ms of processor time to score, and 5.4 with this. A larger single array is still given back.
@@ -120,7 +119,7 @@ class WorkerComponents:
 
     def __init__(self, config: ServerConfig, registry: RegistryClient | None = None) -> None:
         _prepare_process()
-        _log_in_background()
+        log_in_background()
         self.registry = registry or RegistryClient.begin(config.tracking, config.models, config.home)
         from loan_default.serving.follower import FollowedAlias
 
@@ -196,17 +195,9 @@ class WorkerComponents:
     def log(self) -> PredictionLog:
         """The prediction log; its journal stays in the home until the storage has the rows."""
         from loan_default.serving.prediction_log import PredictionLog
-        from loan_default.serving.routing import Shadow
 
         config = self._config
-        return PredictionLog(
-            config.home / JOURNAL,
-            config.storage,
-            worker=f"{config.port}-{os.getpid()}",
-            fsync=config.fsync,
-            shadow=Shadow(self._challenger, config.policy.shadow_share),
-            retention_months=config.retention_months,
-        )
+        return PredictionLog(config.home / JOURNAL, worker=f"{config.port}-{os.getpid()}", fsync=config.fsync)
 
     def close(self) -> None:
         """Stop following, and write what the logs still hold."""
@@ -227,9 +218,9 @@ def serve(config: ServerConfig, listener: socket, registry: RegistryClient | Non
     from loan_default.serving.connection import Connection
 
     config.home.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(level=logging.WARNING, format=_LOG_FORMAT)
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     _raise_file_limit()
-    with TemporaryDirectory(prefix="loan-default-metrics-") as counts:
+    with TemporaryDirectory(prefix="loan-default-metrics-") as counts, LogProcess(_log_settings(config)):
         if config.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # read when prometheus_client is imported
         uvicorn_config = uvicorn.Config(
@@ -255,6 +246,16 @@ def serve(config: ServerConfig, listener: socket, registry: RegistryClient | Non
         else:
             _stop_at_hangup(hangup)
             uvicorn.Server(uvicorn_config).run(sockets=[listener])
+
+
+def _log_settings(config: ServerConfig) -> LogSettings:
+    return LogSettings(
+        str(config.home / JOURNAL),
+        config.storage,
+        config.retention_months,
+        str(last_version_file(config.home, STAGING)),
+        config.policy.shadow_share,
+    )
 
 
 def _ignore(*stops: signal.Signals) -> None:
@@ -291,11 +292,3 @@ def _prepare_process() -> None:
         set_option = ctypes.CDLL(None).mallopt
         set_option(_M_TRIM_THRESHOLD, _TRIM_BYTES)
         set_option(_M_MMAP_THRESHOLD, _ARRAY_BYTES)
-
-
-def _log_in_background() -> None:
-    """Have nobody wait for a standard error that blocks."""
-    writer = BackgroundWriter(sys.stderr.fileno())
-    atexit.register(writer.close, 1.0)
-    stream: Any = TextStream(writer)
-    logging.basicConfig(level=logging.WARNING, format=_LOG_FORMAT, stream=stream, force=True)

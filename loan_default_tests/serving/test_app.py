@@ -23,6 +23,7 @@ from loan_default.serving.decisions import Decision
 from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import Reply, Request
 from loan_default.serving.idempotency import IdempotencyKeys
+from loan_default.serving.log_status import LogStatus
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default.serving.work_queue import QueueLimits
 from loan_default_tests.packages import applications, package, timed_scorer, valued_scorer
@@ -38,7 +39,7 @@ class Log:
     disk: list[str | None] = field(default_factory=lambda: [None])
     syncs_each: bool = False
     dropped: int = 0
-    trouble: str | None = None
+    status: LogStatus = field(default_factory=LogStatus)
     lag_seconds: float = 0.0
 
     def append(self, entries: list[Entry], synced: Callable[[str | None], None] | None = None) -> None:
@@ -584,9 +585,12 @@ def test_a_decision_is_shown_to_who_may_see_it(models: dict[int, ServedModel], t
 
 
 def test_health_says_how_the_log_stands(desk: Desk) -> None:
-    desk.log.trouble, desk.log.dropped, desk.log.lag_seconds = "There is no room.", 7, 90.0
-    assert desk.ask("GET", "/health").json["log"] == {"trouble": "There is no room.", "dropped_rows": 7}
-    assert b"loan_default_log_lag_seconds 90.0" in desk.ask("GET", "/metrics").body
+    desk.log.status, desk.log.dropped, desk.log.lag_seconds = LogStatus("There is no room.", 3), 7, 90.0
+    health = {"trouble": "There is no room.", "dropped_rows": 7, "damaged_rows": 3}
+    assert desk.ask("GET", "/health").json["log"] == health
+    figures = desk.ask("GET", "/metrics").body
+    assert b"loan_default_log_lag_seconds 90.0" in figures
+    assert b"loan_default_log_damaged_rows 3.0" in figures
 
 
 def test_a_challenger_answers_for_its_share(models: dict[int, ServedModel], tmp_path: Path) -> None:

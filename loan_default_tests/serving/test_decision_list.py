@@ -130,7 +130,7 @@ def test_what_cannot_belong_into_the_list_is_not_read(files: Files, monkeypatch:
 def log(tmp_path: Path) -> Iterator[Log]:
     log = Log(tmp_path, ServedModel.load(package(tmp_path / "package"), 3))
     yield log
-    log.log.close()
+    log.store()
 
 
 def test_decisions_of_the_journal_and_of_files_stand_in_one_list(log: Log) -> None:
@@ -142,9 +142,9 @@ def test_decisions_of_the_journal_and_of_files_stand_in_one_list(log: Log) -> No
     assert [row["decision_id"] for row in from_journal.rows] == ids[::-1]
     recalled = log.recall(ids[0]).row
     assert from_journal.rows[-1] == {name: recalled[name] for name in BRIEF}
-    log.log.close()
+    log.store()
     assert listed() == from_journal
-    log.log = log.log.__class__(log.journal, str(log.layout.root), worker="2", fsync="decision")
+    log.log = log.log.__class__(log.journal, worker="2", fsync="decision")
     ids += log.decide(3)
     assert [row["decision_id"] for row in listed().rows] == ids[::-1]
 

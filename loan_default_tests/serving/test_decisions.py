@@ -18,6 +18,7 @@ from loan_default.risk.model.scorer import VALUED, ApplicationValue
 from loan_default.serving.decision_id import DecisionIds, decided_at, text_of
 from loan_default.serving.decision_records import Entry
 from loan_default.serving.decisions import Decision, compare, recall
+from loan_default.serving.log_files import LogFiles
 from loan_default.serving.prediction_log import PredictionLog
 from loan_default.serving.served_model import ServedModel
 from loan_default_tests.packages import KINDS, applications, package, valued_scorer
@@ -30,7 +31,7 @@ class Log:
     def __init__(self, folder: Path, model: ServedModel) -> None:
         self.folder, self.model, self.ids = folder, model, DecisionIds()
         self.layout, self.journal = StorageLayout(UPath(folder / "storage")), folder / "journal"
-        self.log = PredictionLog(self.journal, str(folder / "storage"), worker="1", fsync="decision")
+        self.log = PredictionLog(self.journal, worker="1", fsync="decision")
 
     def decide(self, rows: int, *, output: str = "full") -> list[str]:
         body = json.dumps({"inputs": (3 * applications()[0])[:rows]}).encode()
@@ -43,6 +44,11 @@ class Log:
         assert within(10, lambda: durable == [None])
         return [text_of(first, row) for row in range(rows)]
 
+    def store(self) -> None:
+        """Close the log, and make files of its segments."""
+        self.log.close()
+        LogFiles(self.journal, str(self.folder / "storage")).store_closed()
+
     def recall(self, decision_id: str, load: Callable[[int], ServedModel] | None = None) -> Decision:
         return recall(decision_id, self.layout, self.journal, load or (lambda version: self.model), self.folder)
 
@@ -51,7 +57,7 @@ class Log:
 def log(tmp_path: Path) -> Iterator[Log]:
     log = Log(tmp_path, ServedModel.load(package(tmp_path / "package"), 3))
     yield log
-    log.log.close()
+    log.store()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,7 +67,7 @@ def test_each_decision_is_the_same_again_to_the_bit(tmp_path: Path, kind: str) -
     ids = [*log.decide(1), *log.decide(40), *log.decide(5, output="pd")]
     for stored in (False, True):
         if stored:
-            log.log.close()
+            log.store()
             assert not [*log.journal.iterdir()]
         recalled = [log.recall(decision_id) for decision_id in ids]
         assert {decision.verdict for decision in recalled} == {"same"}, [decision.sentence for decision in recalled]
@@ -83,7 +89,7 @@ def test_what_a_loan_is_worth_is_kept_and_computed_again(tmp_path: Path) -> None
     ids = [*log.decide(1), *log.decide(120), *log.decide(2, output="label")]
     for stored in (False, True):
         if stored:
-            log.log.close()
+            log.store()
         for decision_id in ids:
             decision = log.recall(decision_id)
             assert decision.verdict == "same"
@@ -103,7 +109,7 @@ def test_a_value_that_was_not_learned_is_null(log: Log) -> None:
     worth = [ApplicationValue(math.nan, math.nan), ApplicationValue(2.5, math.nan)]
     first = log.ids.draw()
     log.log.append([Entry(first, 3, log.model.scorer, parsed.applications, predictions._replace(values=worth))])
-    log.log.close()
+    log.store()
     rows = [log.recall(text_of(first, row)).row for row in range(2)]
     assert [[row[name] for name in VALUED] for row in rows] == [[None, None], [2.5, None]]
 
@@ -150,7 +156,7 @@ def test_what_is_not_there_is_said(log: Log) -> None:
 
 def test_files_of_earlier_releases_and_a_torn_segment_are_passed_over(log: Log) -> None:
     (decision_id,) = log.decide(1)
-    log.log.close()
+    log.store()
     moment = decided_at(int(decision_id.replace("-", ""), 16))
     folder = Path(log.layout.prediction_log_hour(moment).path)
     pl.DataFrame({"request_id": ["r1"]}).write_parquet(folder / f"5001-77-{moment:%Y%m%dT%H%M%S}-0123abcd.parquet")
@@ -160,7 +166,7 @@ def test_files_of_earlier_releases_and_a_torn_segment_are_passed_over(log: Log) 
 
 def test_a_decision_is_in_whichever_file_of_its_hour(log: Log) -> None:
     (decision_id,) = log.decide(1)
-    log.log.close()
+    log.store()
     moment = decided_at(int(decision_id.replace("-", ""), 16))
     folder = Path(log.layout.prediction_log_hour(moment).path)
     (file,) = folder.iterdir()

@@ -1,0 +1,43 @@
+"""How it stands with the files of the prediction log: a small record beside the segments, for all workers to tell of.
+
+It is written by the process that makes the files, and by the server where that process is not there.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from loan_default.risk.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+_FILE = "files.json"  # in the folder of the segments
+
+
+class LogStatus(msgspec.Struct, frozen=True):
+    """What keeps rows from the storage, if anything does, and how many rows stand in segments that cannot be read."""
+
+    trouble: str | None = None
+    damaged_rows: int = 0
+
+    @classmethod
+    def read(cls, journal: Path) -> Self:
+        """Read what was written last; where nothing was, nothing is wrong."""
+        try:
+            return msgspec.json.decode((journal / _FILE).read_bytes(), type=cls)
+        except FileNotFoundError:
+            return cls()
+        except (OSError, msgspec.DecodeError) as error:
+            return cls(f"{journal / _FILE} cannot be read ({error})")
+
+    def write(self, journal: Path) -> None:
+        """Replace what was written last."""
+        try:
+            with write_atomically(journal / _FILE) as part:
+                part.write_bytes(msgspec.json.encode(self))
+        except OSError as error:  # a full disk, of which the journal tells
+            log.warning("%s cannot be written (%s).", journal / _FILE, error)
