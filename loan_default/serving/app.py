@@ -41,6 +41,7 @@ from loan_default.serving.prediction_log import PredictionLog
 from loan_default.serving.problems import encode_refusal
 from loan_default.serving.protocol import Refused, invalid
 from loan_default.serving.purpose import read_purpose
+from loan_default.serving.ready_workers import ReadyWorkers
 from loan_default.serving.request_spans import RequestSpans
 from loan_default.serving.scoring import Scoring, ScoringReply, VersionPredictions, entries_of
 from loan_default.serving.served_model import ServedModel
@@ -59,6 +60,7 @@ _DECISIONS = "/decisions/"
 _DECISION = f"{_DECISIONS}{{decision_id}}"
 _ON_ITS_WAY = timedelta(seconds=0.5)  # a decision is at most, from the answer to the journal
 _CLOSE_SECONDS = 1.0  # in which the last lines of the access log are written
+_READY_SECONDS = 0.02  # between two looks at whether the version is loaded that another worker has
 _REFRESH_SECONDS = 1.0  # between two looks at what gauges show
 _SETTLE_SECONDS = 0.02  # after which answers are counted and logged, together; longer would make others wait
 
@@ -118,6 +120,7 @@ class ScoringApp:
         recall: Callable[[str], Decision],
         keys: IdempotencyKeys,
         workers: int = 1,
+        ready_workers: ReadyWorkers | None = None,
         model_name: str = MODEL_NAME,
         hosting: Hosting = NO_PLATFORM,
         authenticated_by: AuthenticatedBy = "tokens",
@@ -125,11 +128,13 @@ class ScoringApp:
         """Answer by `production`, and by `challenger` where the policy says so.
 
         `reload` tells the other workers; `recall` finds a decision by its id, or raises `BadInput` where there is none;
-        `keys` are those of requests that are not to be decided on twice.
+        `keys` are those of requests that are not to be decided on twice; `ready_workers` are those of this server,
+        where it has several.
         """
         self._production, self._challenger, self._follower = production, challenger, follower
         self._log, self._limits, self._tokens = log, limits, tokens
         self._reload, self._recall, self._workers, self._model_name = reload, recall, workers, model_name
+        self._ready_workers = ready_workers
         self._metrics, self._spans = Metrics(), RequestSpans()
         self._recent: list[AnsweredRequest] = []
         self.door, self._queue, self._keys = Door(limits.connections), WorkQueue(limits.queue), keys
@@ -199,7 +204,7 @@ class ScoringApp:
             if route.decides and idempotency.HEADER in request.headers:
                 answer: Reply | Awaitable[Reply] = self._answer_once(request, route)
             else:
-                answer = route.answer(request)
+                answer = self._ask(request, route)
         except Refused as refused:
             answer = _refusal(refused, request)
         except Exception:  # the caller gets no trace; the log does
@@ -208,6 +213,19 @@ class ScoringApp:
         if isinstance(answer, Reply) and not self._is_logged_first(answer):
             return self._note(request, answer)
         return self._answer_later(request, answer)
+
+    def _ask(self, request: Request, route: Route) -> Reply | Awaitable[Reply]:
+        if route.decides and not self._scoring.is_ready and self._ready_workers is not None:
+            return self._ask_when_ready(self._ready_workers, request, route)
+        return route.answer(request)
+
+    async def _ask_when_ready(self, ready_workers: ReadyWorkers, request: Request, route: Route) -> Reply:
+        """Wait for a version that another worker has loaded already: that one would answer."""
+        until = time.monotonic() + self._limits.queue.wait_seconds
+        while not self._scoring.is_ready and ready_workers.exist() and time.monotonic() < until:
+            await asyncio.sleep(_READY_SECONDS)
+        answer = route.answer(request)
+        return answer if isinstance(answer, Reply) else await answer
 
     async def _answer_later(self, request: Request, answer: Reply | Awaitable[Reply]) -> Reply:
         try:
@@ -227,7 +245,7 @@ class ScoringApp:
         if (replayed := await self._keys.begin(claim)) is not None:
             return replayed
         try:
-            answer = route.answer(request)
+            answer = self._ask(request, route)
             reply = answer if isinstance(answer, Reply) else await answer
             if isinstance(reply, ScoringReply):
                 reply = await self._log_first(request, reply)

@@ -67,6 +67,7 @@ class Follower:
         sign: Path,
         seconds: float,
         unknown_fields: UnknownFields = "refuse",
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
         """Follow aliases.
 
@@ -77,10 +78,12 @@ class Follower:
             sign: a file; touching it makes every worker look at once.
             seconds: between two looks at the registry.
             unknown_fields: what versions do with fields that their contract does not know.
+            ready: called after a look as long as the first alias has a version.
         """
         self.followed = followed
         self._find, self._package = find, package
-        self._sign, self._seconds, self._unknown_fields = sign, seconds, unknown_fields
+        self._sign, self._seconds, self._unknown_fields, self._ready = sign, seconds, unknown_fields, ready
+        self.looked = threading.Event()  # at the registry, at least once
         self._one_at_a_time = threading.Lock()
         self._asked_at: float | None = None  # while the registry is asked
         self._stop = threading.Event()
@@ -101,6 +104,8 @@ class Follower:
                 if again:
                     followed.failed = None
                 self._follow(followed)
+                self._tell_ready()
+        self.looked.set()
 
     @property
     def hang(self) -> str | None:
@@ -116,6 +121,11 @@ class Follower:
             for followed in self.followed:
                 if followed.model is None and followed.last is not None and followed.last.exists():
                     followed.model = recall_version(followed.last, self._unknown_fields)
+                self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        if self.followed[0].model is not None:
+            self._ready()
 
     def _run(self) -> None:
         _warm_up()

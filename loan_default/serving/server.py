@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import logging
@@ -13,6 +14,7 @@ import resource
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ from loan_default.risk.policy import ServingPolicy
 from loan_default.serving.background_writer import LOG_FORMAT, log_in_background
 from loan_default.serving.http import is_loopback
 from loan_default.serving.log_process import LogProcess, LogSettings
+from loan_default.serving.ready_workers import ReadyWorkers
 from loan_default.serving.registry_client import RegistryClient, last_version_file
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from loan_default.serving.prediction_log import PredictionLog
 
 _GRACE_SECONDS = 30
+_USEFUL_SECONDS, _USEFUL_TURN_SECONDS = 60.0, 0.02  # then /health tells what hinders
 _NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not ignore them
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
@@ -106,6 +110,7 @@ class Worker:
             scope["state"].update(app=components.app, door=components.app.door)
             components.app.keep_metrics()
             components.follower.start()
+            await components.wait_until_useful()
             await send({"type": "lifespan.startup.complete"})
             await receive()
             components.close()
@@ -128,6 +133,7 @@ class WorkerComponents:
             FollowedAlias(alias, last_version_file(config.home, alias)) for alias in (PRODUCTION, STAGING)
         )
         self._sign = config.home / RELOAD_SIGN
+        self._ready_workers = ReadyWorkers(config.home / f"ready-{config.port}") if config.workers > 1 else None
 
     @cached_property
     def follower(self) -> Follower:
@@ -142,6 +148,7 @@ class WorkerComponents:
             sign=self._sign,
             seconds=self._config.seconds,
             unknown_fields=self._config.policy.unknown_fields,
+            ready=self._join_ready,
         )
 
     @cached_property
@@ -167,6 +174,7 @@ class WorkerComponents:
             recall=self.recall,
             keys=IdempotencyKeys(config.home / KEYS),
             workers=config.workers,
+            ready_workers=self._ready_workers,
             model_name=config.tracking.model_name,
         )
 
@@ -198,6 +206,19 @@ class WorkerComponents:
 
         config = self._config
         return PredictionLog(config.home / JOURNAL, worker=f"{config.port}-{os.getpid()}", fsync=config.fsync)
+
+    async def wait_until_useful(self) -> None:
+        """Wait before connections are taken that another worker could answer and this one could not."""
+        follower, until = self.follower, time.monotonic() + _USEFUL_SECONDS
+        while self._ready_workers is not None and self._production.model is None and time.monotonic() < until:
+            if (follower.looked.is_set() or follower.hang) and not self._ready_workers.exist():
+                return
+            await asyncio.sleep(_USEFUL_TURN_SECONDS)
+
+    def _join_ready(self) -> None:
+        """Tell the other workers that this one can answer, and have them look for its version."""
+        if self._ready_workers is not None and self._ready_workers.join():
+            self._sign.touch()
 
     def close(self) -> None:
         """Stop following, and write what the logs still hold."""

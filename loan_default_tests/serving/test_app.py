@@ -24,6 +24,7 @@ from loan_default.serving.follower import FollowedAlias, Follower
 from loan_default.serving.http import Reply, Request
 from loan_default.serving.idempotency import IdempotencyKeys
 from loan_default.serving.log_status import LogStatus
+from loan_default.serving.ready_workers import ReadyWorkers
 from loan_default.serving.served_model import ParsedRequest, ServedModel
 from loan_default.serving.work_queue import QueueLimits
 from loan_default_tests.packages import applications, package, timed_scorer, valued_scorer
@@ -582,6 +583,21 @@ def test_a_decision_is_shown_to_who_may_see_it(models: dict[int, ServedModel], t
     assert (see(missing).status, see("loan-7").status, see(LOST).status) == (404, 400, 503)
     assert f"loan-default decision {LOST} tells: forbidden" in see(LOST).json["message"]
     assert 'route="/decisions/{decision_id}"' in desk.ask("GET", "/metrics").body.decode()
+
+
+def test_a_request_waits_for_a_version_that_another_worker_has(desk: Desk, tmp_path: Path) -> None:
+    model, desk.production.model = desk.production.model, None
+    desk.app._ready_workers = ReadyWorkers(tmp_path / "ready")
+    assert desk.score(ONE).status == 503, "nobody has one"
+    ReadyWorkers(tmp_path / "ready").join()
+
+    async def load_later() -> Answer:
+        asyncio.get_running_loop().call_later(0.1, setattr, desk.production, "model", model)
+        body = json.dumps({"inputs": [ONE]}).encode()
+        return await desk.send_request("POST", "/invocations", body, {"content-type": "application/json"})
+
+    assert asyncio.run(load_later()).status == 200
+    assert desk.score(ONE).status == 200
 
 
 def test_health_says_how_the_log_stands(desk: Desk) -> None:

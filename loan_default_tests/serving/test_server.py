@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,18 +151,29 @@ def server(started: Running, tracking: Tracking, versions: Sequence[int]) -> Run
 
 def test_it_becomes_ready_when_a_version_is_promoted_and_outlives_its_registry(tmp_path: Path) -> None:
     tracking = new_tracking(tmp_path / "store")
-    with running(tracking, tmp_path / "home") as started:
+    body = {"dataframe_records": applications()[0][:1]}
+    with running(tracking, tmp_path / "home", "--workers", "2") as started:
         health = started.until(lambda health: health["trouble"] is not None)
         assert (health["status"], health["version"]) == ("not ready", None)
         assert started.client.get("/ping").status_code == 200
         assert started.score({"dataframe_records": [{}]}).status_code == 503
         version = promoted(tracking)
+        assert within(60, lambda: started.score(body).status_code == 200)
+        # one of the workers may not be ready yet
+        assert {started.score(body).status_code for _ in range(20)} == {200}
         health = started.until(lambda health: health["version"] == version and health["trouble"] is None)
         assert health["status"] == "ready"
+        os.kill(health["pid"], signal.SIGKILL)
+        assert within(10, partial(gone, health["pid"]))
+        answers, again = set[int](), set[int]()
+        while len(again) < 2:  # until the one that replaces it answers too
+            answers.add(started.score(body).status_code)
+            again.add(started.health()["pid"])
+        assert answers == {200}
         (tmp_path / "store" / "mlflow.db").write_bytes(b"no database any more, " * 100)
         health = started.until(lambda health: health["trouble"] is not None)
         assert (health["status"], health["version"]) == ("ready", version)
-        answer = started.score({"dataframe_records": applications()[0][:1]})
+        answer = started.score(body)
         assert (answer.status_code, answer.headers["x-model-version"]) == (200, str(version))
 
 
