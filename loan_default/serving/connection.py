@@ -307,6 +307,9 @@ class Connection(asyncio.Protocol):
         if (version := self._parser.get_http_version()) not in _VERSIONS:
             self.refuse(400, f"HTTP/{version} is not spoken; send HTTP/1.1.")
             raise _Refused
+        if version == "1.1" and b" " in self._headers.get(b"host", b" "):  # none, or the lines of several
+            self.refuse(400, "An HTTP/1.1 request has one line Host (RFC 9112, section 3.2); send it.")
+            raise _Refused
         if self._parser.should_upgrade():
             return
         path, query = _parse_target(self._target)
@@ -357,7 +360,8 @@ class Connection(asyncio.Protocol):
 
     def _read_without_upgrade(self, rest: bytes) -> None:
         """Read a request again without its offer to speak another protocol: the offer may be ignored."""
-        head = [b"%b %b HTTP/1.1" % (self._parser.get_method(), self._target)]
+        version = self._parser.get_http_version().encode()
+        head = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._target, version)]
         head += [b"%b: %b" % line for line in self._headers.items() if line[0] != b"upgrade"]
         self._parser = httptools.HttpRequestParser(self)
         self._feed(b"\r\n".join([*head, b"\r\n"]) + rest)

@@ -223,6 +223,16 @@ def test_an_offer_to_upgrade_is_ignored_and_the_request_answered(server: uvicorn
         assert [client.answer() for _ in range(2)] == [(200, b"at once: quick 2"), (200, b"at once: quick 3")]
 
 
+@pytest.mark.parametrize("upgrade", [b"", b"\r\nConnection: upgrade\r\nUpgrade: h2c"])
+def test_a_request_of_http_1_0_needs_no_host(server: uvicorn.Server, upgrade: bytes) -> None:
+    with client_of(server) as client:
+        client.send(post(b"quick", version=b"1.0").replace(b"\r\nHost: here", upgrade))
+        assert client.answer() == (200, b"at once: quick")
+    with client_of(server) as client:
+        client.send(post(b"quick").replace(b"Host: here", b"Host:"))
+        assert client.answer() == (200, b"at once: quick")
+
+
 def test_what_stands_in_a_trailer_is_no_header_of_any_request(server: uvicorn.Server, desk: Desk) -> None:
     trailer = b"0\r\nAuthorization: Bearer one\r\nX-Request-Id: trailer\r\n\r\n"
     with client_of(server) as client:
@@ -312,6 +322,9 @@ def limited(limits: ConnectionLimits = LIMITS) -> Iterator[tuple[uvicorn.Server,
         ([b"CONNECT here:80 HTTP/1.1\r\nHost: here\r\n\r\n"], 405),
         ([b"GET /invocations\r\n\r\n"], 400),
         ([b"GET /invocations HTTP/0.9\r\nHost: here\r\n\r\n"], 400),
+        ([b"GET /invocations HTTP/1.1\r\n\r\n"], 400),
+        ([b"GET /invocations HTTP/1.1\r\nHost: here\r\nhost: here\r\n\r\n"], 400),
+        ([b"POST /invocations HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\nx"], 400),
         ([b"\x16\x03\x01\x02\x00 a TLS hello"], 400),
     ],
 )
