@@ -1,8 +1,15 @@
-"""Processes of this machine by their ids. Starting and stopping one is its caller's; a run's is found by `run_lock`."""
+"""Processes of this machine: by their ids, and helpers that are a module of their own.
+
+What a helper does and when it ends is its caller's; a run's process is found by `run_lock`.
+"""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 
 def is_alive(pid: int) -> bool:
@@ -14,3 +21,13 @@ def is_alive(pid: int) -> bool:
     except PermissionError:  # another user's
         return True
     return True
+
+
+def start_module(module: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a module in one thread of Polars; it imports what this process does, whatever lies in the working folder.
+
+    `options` are those of `subprocess.Popen`.
+    """
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    env = {**os.environ, "PYTHONPATH": path, "POLARS_MAX_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-P", "-m", module, *arguments], env=env, **options)

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 import msgspec
 
+from loan_default.adapters.processes import start_module
 from loan_default.serving.journal import list_segments
 from loan_default.serving.log_status import LogStatus
 
@@ -80,12 +81,8 @@ class LogProcess:
         self._end()
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE, msgspec.json.encode(self._settings).decode()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "POLARS_MAX_THREADS": "1"},
-        )
+        settings = msgspec.json.encode(self._settings).decode()
+        self._process = start_module(_MODULE, settings, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
     def _watch(self) -> None:
         """Wait until the server stops, or tell of a process that has ended before."""

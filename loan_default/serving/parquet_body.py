@@ -5,9 +5,7 @@ It is started at the first such body and answers one after the other; `parquet_p
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,6 +13,7 @@ from typing import IO, cast
 
 import msgspec
 
+from loan_default.adapters.processes import start_module
 from loan_default.serving.parquet_process import LENGTH, ParquetAnswer, ParquetRequest
 from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, DecodedBody, Refused, invalid, too_large
 
@@ -72,12 +71,12 @@ class ParquetReader:
         """Return the process, started where there is none."""
         if self._process is None or self._process.poll() is not None:
             self._end()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE, str(self._memory_bytes)],
+            self._process = start_module(
+                _MODULE,
+                str(self._memory_bytes),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # a library's last words where its memory ends
-                env={**os.environ, "POLARS_MAX_THREADS": "1"},
                 start_new_session=True,  # Ctrl-C ends the server, which ends it
             )
         return self._process
