@@ -98,7 +98,7 @@ class LogFiles:
         """Store the rows of a segment, and delete it; return how many, None where the next would be refused as well."""
         try:
             tables = self._read(path, file)
-        except Exception:  # it would be met again and again
+        except (Exception, pl.exceptions.PanicException):  # it would be met again and again
             log.exception(
                 "%s cannot be read; it stays as %s%s, and its rows are in no file.", path, path.name, _DAMAGED
             )

@@ -73,30 +73,35 @@ class LogProcess:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SERVERS)  # in this thread, and in what it starts
         wait = _BEGIN_SECONDS
         while not self._stop.wait(wait):
-            self._start()
-            self._watch()
+            if (trouble := self._start() or self._watch()) is not None:
+                self._tell(trouble)
             wait = _RETRY_SECONDS
-        if self._process is None and list_segments(self._journal):
-            self._start()
+        if self._process is None and list_segments(self._journal) and (trouble := self._start()) is not None:
+            self._tell(trouble)
         self._end()
 
-    def _start(self) -> None:
+    def _start(self) -> str | None:
+        """Start the process; return what hinders, if anything does."""
         settings = msgspec.json.encode(self._settings).decode()
-        self._process = start_module(_MODULE, settings, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        try:
+            self._process = start_module(_MODULE, settings, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        except OSError as error:
+            return f"cannot be started ({error})"
+        return None
 
-    def _watch(self) -> None:
-        """Wait until the server stops, or tell of a process that has ended before."""
+    def _watch(self) -> str | None:
+        """Wait until the server stops; return how the process has ended, if it does before."""
         process = cast(subprocess.Popen[bytes], self._process)
         while not self._stop.wait(_LOOK_SECONDS):
             if (code := process.poll()) is not None:
                 self._release()
-                sentence = (
-                    f"the process that makes files of the log has ended by {_cause(code)}; another begins "
-                    f"in {_RETRY_SECONDS:g} s"
-                )
-                log.warning("%s; scored rows wait in %s.", sentence, self._journal)
-                LogStatus(sentence, LogStatus.read(self._journal).damaged_rows).write(self._journal)
-                return
+                return f"has ended by {f'signal {-code}' if code < 0 else f'code {code}'}"
+        return None
+
+    def _tell(self, trouble: str) -> None:
+        sentence = f"The process that makes files of the log {trouble}; scored rows wait in {self._journal}."
+        log.warning("%s", sentence)
+        LogStatus(sentence, LogStatus.read(self._journal).damaged_rows).write(self._journal)
 
     def _end(self) -> None:
         if (process := self._process) is None:
@@ -114,10 +119,6 @@ class LogProcess:
         with suppress(OSError), self._process:  # closes the pipe, and waits
             pass
         self._process = None
-
-
-def _cause(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"code {code}"
 
 
 # --- in the process

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ def files_process() -> int | None:
     return None
 
 
+def is_told(journal: Path, trouble: str) -> bool:
+    return trouble in (LogStatus.read(journal).trouble or "")
+
+
 @pytest.mark.integration
 def test_it_stores_what_is_closed_and_is_replaced_where_it_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -57,7 +62,7 @@ def test_it_stores_what_is_closed_and_is_replaced_where_it_dies(
         os.kill(first, signal.SIGKILL)
         log_entry(journal, "r3")
         assert within(60, lambda: ids_in(root) == ["r1", "r2", "r3"])
-        assert "the process that makes files of the log has ended by signal 9" in caplog.text
+        assert "The process that makes files of the log has ended by signal 9; scored rows wait in " in caplog.text
         assert within(60, lambda: LogStatus.read(journal) == LogStatus())
         second = files_process()
         assert second not in (first, None)
@@ -84,11 +89,12 @@ def test_one_that_cannot_begin_is_told_of(
 ) -> None:
     monkeypatch.setattr(log_process, "_BEGIN_SECONDS", 0.0)
     monkeypatch.setattr(log_process, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with LogProcess(LogSettings(str(tmp_path / "journal"), str(tmp_path / "root"))):
-        assert within(10, lambda: LogStatus.read(tmp_path / "journal").trouble is not None)
-    assert "has ended by code 1; another begins in 10 s" in (LogStatus.read(tmp_path / "journal").trouble or "")
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    for executable, trouble in (("/bin/false", "has ended by code 1"), ("/none", "cannot be started ([Errno 2]")):
+        monkeypatch.setattr(sys, "executable", executable)
+        caplog.clear()
+        with LogProcess(LogSettings(str(tmp_path / "journal"), str(tmp_path / "root"))):
+            assert within(10, partial(is_told, tmp_path / "journal", trouble))
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
 def test_it_tells_of_a_storage_that_refuses_until_that_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +107,7 @@ def test_it_tells_of_a_storage_that_refuses_until_that_is_over(tmp_path: Path, m
         target=make_files, args=(LogFiles(journal, str(root), retention_months=25), journal, stop)
     )
     making.start()
-    assert within(10, lambda: "cannot be written to" in (LogStatus.read(journal).trouble or ""))
+    assert within(10, partial(is_told, journal, "cannot be written to"))
     assert within(10, lambda: not old.exists())
     (root / "prediction_log" / "2026-11-03").unlink()
     assert within(10, lambda: LogStatus.read(journal) == LogStatus())
