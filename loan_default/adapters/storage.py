@@ -174,7 +174,12 @@ def write_text(target: UPath, text: str) -> None:
 
 def write_json(target: UPath, record: Any) -> None:
     """Write a record as JSON; NaN is refused, as no other reader would take it."""
-    write_text(target, json.dumps(record, indent=1, allow_nan=False, default=str))
+    write_text(target, json.dumps(record, indent=1, allow_nan=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has in place of a value: of NumPy's scalars Python's, as no text is a number; else a text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def remove(path: UPath) -> None:

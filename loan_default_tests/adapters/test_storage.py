@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 from upath import UPath
 
@@ -109,6 +110,8 @@ def test_texts_and_records_are_written(root: UPath) -> None:
     assert read_text(root / "card.md") == "# kürzer\n"
     write_json(root / "record.json", {"month": date(2018, 10, 1), "rows": 3})
     assert read_json(root / "record.json") == {"month": "2018-10-01", "rows": 3}
+    write_json(root / "record.json", {"passed": np.bool(True), "rows": np.int64(3)})
+    assert read_json(root / "record.json") == {"passed": True, "rows": 3}
     assert read_json(root / "none.json") is None
     with pytest.raises(FileNotFoundError, match=r"none\.md"):
         read_text(root / "none.md")

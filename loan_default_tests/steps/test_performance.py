@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loan_default.adapters.storage import read_json
+from loan_default.adapters.storage import read_json, write_json
 from loan_default.risk.compute import LocalEngine
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.synthetic import make_applications, make_loans
@@ -76,6 +76,9 @@ def test_a_fall_is_seen_in_months_where_files_tell_month_by_month(book: Book) ->
     assert 390 < row["loans"] <= 400
     assert 115 < row["defaults"] <= 120
     assert 0 < row["expected_defaults"] < 20
+    write_json(book.layout.record("performance_report"), measured.record)
+    kept = read_json(book.layout.record("performance_report"), "performance_report")
+    assert kept["findings"][0]["passed"] is False
     rolls = [tuple(roll.values()) for roll in book.record("outcomes_report")["monthly_rolls"]]
     assert rolls[-3:] == [
         ("2014-11", "Charged Off", "Charged Off", 80),
