@@ -29,7 +29,7 @@ from loan_default.risk.policy import ServingPolicy
 from loan_default.serving import docs_page, idempotency, inference_protocol
 from loan_default.serving.access import Tokens, authorise, refuse_foreign
 from loan_default.serving.background_writer import BackgroundWriter
-from loan_default.serving.connection import ConnectionLimits, Door
+from loan_default.serving.connection import ConnectionLimits, Connections
 from loan_default.serving.decision_id import decided_at, first_of
 from loan_default.serving.decision_records import Entry
 from loan_default.serving.follower import FollowedAlias, Follower
@@ -137,7 +137,7 @@ class ScoringApp:
         self._ready_workers = ready_workers
         self._metrics, self._spans = Metrics(), RequestSpans()
         self._recent: list[AnsweredRequest] = []
-        self.door, self._queue, self._keys = Door(limits.connections), WorkQueue(limits.queue), keys
+        self.connections, self._queue, self._keys = Connections(limits.connections), WorkQueue(limits.queue), keys
         self._scoring = Scoring(
             production,
             challenger,
@@ -310,7 +310,7 @@ class ScoringApp:
         self._metrics.update((self._production, self._challenger), self._log.dropped)
         self._metrics.log_lag.set(self._log.lag_seconds)
         self._metrics.log_damaged.set(self._log.status.damaged_rows)
-        self._metrics.update_connections(self.door, self._queue, self._access.dropped)
+        self._metrics.update_connections(self.connections, self._queue, self._access.dropped)
 
     def close(self) -> None:
         """Settle the last answers."""

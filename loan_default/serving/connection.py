@@ -1,7 +1,7 @@
 """A connection to the scoring server: requests are read from it, one after the other, and their replies written.
 
-Every limit that holds before a request is a request stands here, and `Door` keeps those of all connections together:
-size of a head and of a body, time that each may take, connections, memory. What is replied is `app`'s to say.
+Every limit that holds before a request is a request stands here, and `Connections` keeps those of all together: size
+of a head and of a body, time that each may take, connections, memory. What is replied is `app`'s to say.
 """
 
 from __future__ import annotations
@@ -69,39 +69,39 @@ class Application(Protocol):
         """Refuse what the connection cannot read; of a request without a head only the client is known."""
 
 
-class Door:
+class Connections:
     """The connections of one worker: how many there are, which waits longest for its client, what bodies take."""
 
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
         self.limits = limits or ConnectionLimits()
         self.closed: Counter[str] = Counter()  # connections, by why they were
         self.body_bytes = 0
-        self._connections: OrderedDict[Connection, None] = OrderedDict()  # the longest without a request first
+        self._longest_first: OrderedDict[Connection, None] = OrderedDict()  # the longest without a request first
         self._crowded = False
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._longest_first)
 
-    def enter(self, connection: Connection) -> None:
+    def add(self, connection: Connection) -> None:
         """Take a connection in; where there are too many, the one that has waited longest for its client goes."""
-        if not self._connections:
+        if not self._longest_first:
             asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
-        crowded = len(self._connections) >= self.limits.connections
+        crowded = len(self._longest_first) >= self.limits.connections
         if crowded and not self._crowded:
             sentence = "All %d connections are taken; for each new one the oldest idle one is closed."
             log.warning(sentence, self.limits.connections)
         self._crowded = crowded
-        self._connections[connection] = None
+        self._longest_first[connection] = None
         if crowded:
-            next(other for other in self._connections if other.waits or other is connection).close(CROWDED)
+            next(other for other in self._longest_first if other.waits or other is connection).close(CROWDED)
 
     def move_to_end(self, connection: Connection) -> None:
         """Note that a request has come."""
-        self._connections.move_to_end(connection)
+        self._longest_first.move_to_end(connection)
 
-    def leave(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
-        del self._connections[connection]
+        del self._longest_first[connection]
 
     def grow(self, count: int) -> bool:
         """Count bytes of bodies; where they are too many, the body that has been coming longest is given up.
@@ -110,7 +110,7 @@ class Door:
         """
         self.body_bytes += count
         while self.body_bytes > self.limits.all_bodies_bytes:
-            reading = (connection for connection in self._connections if connection.reads_body)
+            reading = (connection for connection in self._longest_first if connection.reads_body)
             if (longest := next(reading, None)) is None:
                 return False
             longest.refuse(503, _FULL)
@@ -119,9 +119,9 @@ class Door:
     def _sweep(self) -> None:
         """Give up connections whose client takes too long; one timer for all costs a request nothing."""
         now = perf_counter()
-        for connection in [*self._connections]:
+        for connection in [*self._longest_first]:
             connection.expire(now)
-        if self._connections:
+        if self._longest_first:
             asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
 
 
@@ -136,7 +136,7 @@ class _Refused(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection, as uvicorn's server makes it; `app_state` has `app` and `door`.
+    """One client's connection, as uvicorn's server makes it; `app_state` has `app` and `connections`.
 
     Requests are answered in their order: while one is answered, or its client does not read, later ones wait.
     """
@@ -152,8 +152,8 @@ class Connection(asyncio.Protocol):
         self._others: set[Any] = server_state.connections  # uvicorn shuts them down
         self._tasks = server_state.tasks  # and waits for these
         self._app: Application = app_state["app"]
-        self._door: Door = app_state["door"]
-        self._limits = self._door.limits
+        self._connections: Connections = app_state["connections"]
+        self._limits = self._connections.limits
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # until the connection is made
         self._parser: httptools.HttpRequestParser = httptools.HttpRequestParser(self)
         self._client = ""
@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
         self._ends = False  # with the reply to the last request that was read
         self._lingers = False  # the client may still be sending then
         self._blocked_since: float | None = None  # the client does not read
-        self._counted = 0  # bytes of the body that `door` knows of
+        self._counted = 0  # bytes of the body that `connections` knows of
 
     # --- the client's side
 
@@ -183,12 +183,12 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if isinstance(peer, tuple) else ""
         self._others.add(self)
-        self._door.enter(self)
+        self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up what nobody waits for any more."""
         self._others.discard(self)
-        self._door.leave(self)
+        self._connections.remove(self)
         self._release()
         self._phase = _Phase.LAST
         self._pending.clear()
@@ -343,7 +343,7 @@ class Connection(asyncio.Protocol):
         request, self._phase, self._piece_bytes = self._request, _Phase.IDLE, 0
         assert request is not None
         self._since = request.received_at = perf_counter()
-        self._door.move_to_end(self)
+        self._connections.move_to_end(self)
         if self._ends or not self._is_kept(request):
             self._end()
         if self._skips:
@@ -381,10 +381,10 @@ class Connection(asyncio.Protocol):
     def _count_body(self) -> bool:
         growth = len(self._body) - self._counted
         self._counted += growth
-        return self._door.grow(growth)
+        return self._connections.grow(growth)
 
     def _release(self) -> None:
-        self._door.body_bytes -= self._counted
+        self._connections.body_bytes -= self._counted
         self._counted = 0
 
     # --- answering
@@ -484,7 +484,7 @@ class Connection(asyncio.Protocol):
 
     def close(self, reason: str) -> None:
         """Close now, and count why."""
-        self._door.closed[reason] += 1
+        self._connections.closed[reason] += 1
         self._flush()
         if self._blocked_since is None:
             self._transport.close()

@@ -37,7 +37,7 @@ from loan_default.risk.model.scorer import DECISIONS, Predictions
 from loan_default.serving.connection import CLOSED
 
 if TYPE_CHECKING:
-    from loan_default.serving.connection import Door
+    from loan_default.serving.connection import Connections
     from loan_default.serving.follower import FollowedAlias
     from loan_default.serving.work_queue import WorkQueue
 
@@ -230,13 +230,13 @@ class Metrics:
             self._aliases[alias.alias].update(alias)
         self._log_dropped.update(dropped)
 
-    def update_connections(self, door: Door, queue: WorkQueue, dropped_lines: int) -> None:
+    def update_connections(self, connections: Connections, queue: WorkQueue, dropped_lines: int) -> None:
         """Take over what the connections, the queue and the access log count."""
-        self._connections.set(len(door))
+        self._connections.set(len(connections))
         self.in_flight.set(queue.waiting + queue.working)
         self._access_dropped.update(dropped_lines)
         for reason, total in self._closed.items():
-            total.update(door.closed[reason])
+            total.update(connections.closed[reason])
 
     def text(self) -> bytes:
         """Write Prometheus' text form, of all workers where there are several."""

@@ -107,7 +107,7 @@ class Worker:
         components = WorkerComponents(self._config, self._registry)
         try:
             await receive()
-            scope["state"].update(app=components.app, door=components.app.door)
+            scope["state"].update(app=components.app, connections=components.app.connections)
             components.app.keep_metrics()
             components.follower.start()
             await components.wait_until_useful()

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from loan_default.adapters.tracing import SpanId
-from loan_default.serving.connection import Connection, ConnectionLimits, Door
+from loan_default.serving.connection import Connection, ConnectionLimits, Connections
 from loan_default.serving.http import Reply, Request
 from loan_default_tests.waiting import within
 
@@ -24,7 +24,7 @@ class Desk:
     """Answers at once what begins with "quick", and the rest a little later; remembers what it refused."""
 
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
-        self.door = Door(limits)
+        self.connections = Connections(limits)
         self.refused: list[tuple[str, int, str]] = []
         self.read: list[Request] = []
         self.given_up = 0
@@ -55,7 +55,7 @@ class Desk:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
-        scope["state"].update(app=self, door=self.door)
+        scope["state"].update(app=self, connections=self.connections)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
@@ -303,7 +303,7 @@ def limited(limits: ConnectionLimits = LIMITS) -> Iterator[tuple[uvicorn.Server,
     desk = Desk(limits)
     with serving(desk) as server:
         yield server, desk
-    assert (len(desk.door), desk.door.body_bytes) == (0, 0)
+    assert (len(desk.connections), desk.connections.body_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -370,13 +370,13 @@ def test_a_connection_that_idles_is_closed_and_one_that_works_is_not() -> None:
             assert busy.answer()[0] == 200
             time.sleep(0.25)
         assert idle.closed()
-        assert desk.door.closed == {"idle": 1}
+        assert desk.connections.closed == {"idle": 1}
 
 
 def test_where_all_connections_are_taken_the_oldest_idle_one_goes() -> None:
     with limited() as (server, desk), ExitStack() as stack:
         first, second, *_ = [stack.enter_context(client_of(server)) for _ in range(6)]
-        assert within(5, lambda: len(desk.door) == 6)
+        assert within(5, lambda: len(desk.connections) == 6)
         first.send(post(b"quick"))
         assert first.answer()[0] == 200
         seventh = stack.enter_context(client_of(server))
@@ -385,7 +385,7 @@ def test_where_all_connections_are_taken_the_oldest_idle_one_goes() -> None:
         assert second.closed()
         first.send(post(b"quick"))
         assert first.answer()[0] == 200
-        assert desk.door.closed == {"crowded": 1}
+        assert desk.connections.closed == {"crowded": 1}
 
 
 def test_bodies_that_take_all_memory_make_room_the_slowest_first() -> None:
@@ -403,11 +403,11 @@ def test_bodies_that_wait_for_their_answers_leave_no_room_for_more() -> None:
     limits = replace(LIMITS, body_bytes=40_000, all_bodies_bytes=50_000)
     with limited(limits) as (server, desk), client_of(server) as first, client_of(server) as second:
         first.send(post(b"wait" + b"x" * 30_000))
-        assert within(5, lambda: desk.door.body_bytes == 30_004)
+        assert within(5, lambda: desk.connections.body_bytes == 30_004)
         second.send(post(b"quick" + b"x" * 30_000))
         assert second.answer()[0] == 503
         assert first.answer()[0] == 200
-        assert desk.door.body_bytes == 0
+        assert desk.connections.body_bytes == 0
 
 
 def test_a_client_that_never_reads_is_given_up() -> None:
@@ -417,7 +417,7 @@ def test_a_client_that_never_reads_is_given_up() -> None:
         with suppress(OSError):
             for _ in range(20_000):
                 client.socket.sendall(post(body))
-        assert within(10, lambda: desk.door.closed == {"unread": 1}), (desk.door.closed, len(desk.read))
+        assert within(10, lambda: desk.connections.closed == {"unread": 1}), (desk.connections.closed, len(desk.read))
 
 
 class Transport(asyncio.Transport):
@@ -444,7 +444,7 @@ class Transport(asyncio.Transport):
 def connected() -> tuple[Connection, Transport]:
     config, desk = uvicorn.Config("", http=Connection), Desk()
     state = uvicorn.Server(config).server_state
-    connection, transport = Connection(config, state, {"app": desk, "door": desk.door}), Transport()
+    connection, transport = Connection(config, state, {"app": desk, "connections": desk.connections}), Transport()
     connection.connection_made(transport)
     return connection, transport
 

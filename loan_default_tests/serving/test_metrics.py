@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from loan_default.risk.model.scorer import Predictions
-from loan_default.serving.connection import CROWDED, Door
+from loan_default.serving.connection import CROWDED, Connections
 from loan_default.serving.follower import FollowedAlias
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.work_queue import QueueLimits, WorkQueue
@@ -171,12 +171,12 @@ def test_counters_outlive_a_worker_and_its_gauges_do_not(
 
 def test_connections_the_queue_and_the_access_log_are_shown() -> None:
     async def text() -> dict[str, float]:
-        metrics, door, queue = Metrics(), Door(), WorkQueue(QueueLimits())
-        door.closed.update({CROWDED: 2})
+        metrics, connections, queue = Metrics(), Connections(), WorkQueue(QueueLimits())
+        connections.closed.update({CROWDED: 2})
         queue.waiting = 3
-        metrics.update_connections(door, queue, 7)
-        door.closed.update({CROWDED: 1})
-        metrics.update_connections(door, queue, 9)
+        metrics.update_connections(connections, queue, 7)
+        connections.closed.update({CROWDED: 1})
+        metrics.update_connections(connections, queue, 9)
         return samples(metrics.text().decode())
 
     figures = asyncio.run(text())
