@@ -52,6 +52,7 @@ LEAK_REMEDY = (
     "promotion.suspect_leak_above_auc in the policy beside the book's contract."
 )
 _CHANCE = 0.001
+_FEW_FIELDS = 2  # of more, a sentence that repeats an option for each is no sentence
 
 
 def failures(findings: Iterable[Finding]) -> str:
@@ -274,11 +275,14 @@ def judge_fields(applications: pl.LazyFrame, space: FeatureSpace, accepted: Coll
 def _lost_fields(lost: Collection[str], causes: Mapping[str, float]) -> str:
     """Say which fields a batch has lost; `causes` are those that were not accepted, each with its share before."""
     if causes:
-        names = ", or ".join(f"{name}, which {had:.1%} of the loans of development had" for name, had in causes.items())
-        options = " ".join(f"--accept-missing {name}" for name in causes)
+        *names, last = causes
+        low, high = (f"{share:.1%}" for share in (min(causes.values()), max(causes.values())))
+        each = " ".join(f"--accept-missing {name}" for name in causes)
+        options = each if len(causes) <= _FEW_FIELDS else "--accept-missing FIELD for each of them"
         return (
-            f"No application of the batch has {names}; correct the file, or have it scored without by {options} "
-            "(in Dagster: accept_missing of predictions)."
+            f"No application of the batch has {', '.join(names)}{' or ' if names else ''}{last}, which "
+            f"{high if low == high else f'{low} to {high}'} of the loans of development had; correct the file, or have "
+            f"it scored without by {options} (in Dagster: accept_missing of predictions)."
         )
     if lost:
         return f"No application of the batch has {', '.join(sorted(lost))}, which was accepted."

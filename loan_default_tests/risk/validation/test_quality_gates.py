@@ -238,10 +238,17 @@ def test_a_batch_without_any_value_of_a_field_of_development_is_refused(
 
 
 def test_the_sentence_names_the_fields_and_what_to_do(contract: Contract) -> None:
-    assert judge_fields(batch(400, "dti", "mths_since_last_record"), FeatureSpace(contract, POPULATION)).sentence == (
-        "No application of the batch has dti, which 99.9% of the loans of development had, or mths_since_last_record, "
-        "which 15.0% of the loans of development had; correct the file, or have it scored without by --accept-missing "
-        "dti --accept-missing mths_since_last_record (in Dagster: accept_missing of predictions)."
+    def sentence(*lost: str) -> str:
+        return judge_fields(batch(400, *lost), FeatureSpace(contract, POPULATION)).sentence
+
+    assert sentence("dti", "mths_since_last_record") == (
+        "No application of the batch has dti or mths_since_last_record, which 15.0% to 99.9% of the loans of "
+        "development had; correct the file, or have it scored without by --accept-missing dti --accept-missing "
+        "mths_since_last_record (in Dagster: accept_missing of predictions)."
+    )
+    assert "has dti, which 99.9% of the loans" in sentence("dti")
+    assert sentence("dti", "mths_since_last_record", "revol_bal", "revolving_to_income").endswith(
+        "by --accept-missing FIELD for each of them (in Dagster: accept_missing of predictions)."
     )
 
 
