@@ -38,6 +38,7 @@ from loan_default.risk.data.parsing import as_text, read_month, why_no_month
 from loan_default.risk.data.rejections import (
     RAW,
     RAW_SNAPSHOT,
+    REJECTED_SCHEMA,
     RowRule,
     any_broken,
     duplicate_lines,
@@ -321,8 +322,9 @@ def _stream(
         lines = [
             rejection_lines(pl.scan_parquet(path, glob=False), rules, table, contract)
             for path, (_, rules), table in zip(paths, parsed, tables, strict=True)
+            if pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
         ]
-        pl.concat(lines).sink_parquet(rejected)
+        pl.concat([pl.LazyFrame(schema=REJECTED_SCHEMA), *lines]).sink_parquet(rejected)
     return pl.concat(
         _read_months(count, table, contract).with_columns(pl.lit(number).alias("table"))
         for number, (count, table) in enumerate(zip(counted, tables, strict=True))
