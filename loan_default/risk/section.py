@@ -20,10 +20,22 @@ PROBLEMS_LATER = {"problems": "later"}  # context of a validation that leaves `p
 _BREAK = re.compile(r"\s*[\r\n\v\f\x85\u2028\u2029]\s*")
 
 
+_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")  # of control, and of direction
+
+
 def _in_one_line(text: str) -> str:
+    if sign := _UNSEEN.search(text):
+        raise ValueError(f"it holds {ascii(sign[0])[1:-1]}, a sign that nobody sees; take it out")
     return _BREAK.sub(" ", text).strip() if _BREAK.search(text) else text
 
 
+def _of_a_header(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it names no column; write it as the header of the file does")
+    return text
+
+
+Column = Annotated[str, AfterValidator(_of_a_header)]
 OneLine = Annotated[str, AfterValidator(_in_one_line)]  # a heading, or part of a sentence: a line break is a blank
 
 

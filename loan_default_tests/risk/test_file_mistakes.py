@@ -147,6 +147,8 @@ def test_mistakes_of_a_field(tmp_path: Path, keys: str) -> None:
         ("unit: months", "unit: years", "9: field term: a number field term with the unit months is needed, as it says"),
         ("name: amount", "name: Amount", "10: field Amount: name: 'Amount' is no name; write small letters, digits and _, a"),
         ("name: amount", f"name: {'a' * 64}", f"10: field {'a' * 64}: name: '{'a' * 64}' is no name; write small letters"),
+        ("column: status", "column: ' '", "4: outcome.column: it names no column; write it as the header of the file does"),
+        ("title: X", 'title: "a\\0b"', r"2: title: it holds \x00, a sign that nobody sees; take it out"),
         ("name: amount", "name: job", "11: field job: job is described twice; delete one, or name it otherwise"),
         ("name: amount", "name: outcome", "10: field outcome: outcome is the name of the column of outcomes in cleaned loans"),
         ("name: amount", "name: window", "10: field window: window is the name of the column of splits that says which"),

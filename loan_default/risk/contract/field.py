@@ -16,7 +16,7 @@ from loan_default.risk.contract.earlier import earlier_expression
 from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, format_problem
 from loan_default.risk.contract.reasons import Reasons, Side
 from loan_default.risk.contract.spelling import alike
-from loan_default.risk.section import OneLine, Problem, Section
+from loan_default.risk.section import Column, OneLine, Problem, Section
 from loan_default.risk.text import shorten_number
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"  # a longer one fits no table, and beyond 255 bytes no folder
@@ -85,7 +85,7 @@ class LoanField(Section):
     stand_ins: ClassVar[Mapping[str, Any]] = {"kind": "text", "role": "support"}
 
     name: str = Field(pattern=NAME)
-    column: str = ""
+    column: Column = ""
     kind: Kind
     role: Role
     description: OneLine

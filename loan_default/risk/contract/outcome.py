@@ -15,7 +15,7 @@ from loan_default.risk.contract.columns import AMOUNT, LAST_PAYMENT
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.contract.months import CENTURY, Formats, allowed_month, format_problem
 from loan_default.risk.contract.spelling import alike
-from loan_default.risk.section import Problem, Section
+from loan_default.risk.section import Column, Problem, Section
 
 Months = Annotated[int, Field(ge=1, le=1200)]
 _AMOUNTS = (0.0, 1e15)  # beyond, an amount counts as missing
@@ -31,7 +31,7 @@ class OutcomeKnown(Section):
         months_after_default: from the last payment, or from the issue where nothing was paid, until a default is known.
     """
 
-    last_payment: str
+    last_payment: Column
     format: Formats = Field(default=(), examples=['"%Y-%m"'])
     century: int = Field(default=CENTURY, ge=1900, le=2000)
     months_after_default: int = Field(default=5, ge=0, le=60)
@@ -58,13 +58,13 @@ class OutcomeKnown(Section):
 class Amounts(Section):
     """Names the columns of the loan file with what was lent, paid and recovered, in the money of the book."""
 
-    funded: str | None = Field(default=None, description="What was paid out to the borrower.")
-    paid: str | None = Field(default=None, description="All payments, among them what was recovered.")
-    principal: str | None = Field(default=None, description="Paid of the principal, without what was recovered.")
-    interest: str | None = Field(default=None, description="Paid of the interest.")
-    fees: str | None = Field(default=None, description="Paid as fees, for late payments above all.")
-    recovered: str | None = Field(default=None, description="Recovered after the default, before the cost of it.")
-    cost: str | None = Field(default=None, description="Cost of collecting what was recovered.")
+    funded: Column | None = Field(default=None, description="What was paid out to the borrower.")
+    paid: Column | None = Field(default=None, description="All payments, among them what was recovered.")
+    principal: Column | None = Field(default=None, description="Paid of the principal, without what was recovered.")
+    interest: Column | None = Field(default=None, description="Paid of the interest.")
+    fees: Column | None = Field(default=None, description="Paid as fees, for late payments above all.")
+    recovered: Column | None = Field(default=None, description="Recovered after the default, before the cost of it.")
+    cost: Column | None = Field(default=None, description="Cost of collecting what was recovered.")
 
     def problems(self) -> Iterator[Problem]:
         """Yield columns that two amounts name."""
@@ -109,7 +109,7 @@ class Outcome(Section):
         amounts: columns of what was lent, paid and recovered.
     """
 
-    column: str = Field(examples=["loan_status"])
+    column: Column = Field(examples=["loan_status"])
     definition: str | None = None
     grace_months: int = Field(default=0, ge=0, le=60)
     defaulted: tuple[str, ...] = Field(examples=["[Charged Off]"])
@@ -158,7 +158,7 @@ class Snapshot(Section):
         century: with `%y`, as of a field.
     """
 
-    column: str
+    column: Column
     format: Formats = Field(default=(), examples=['"%Y-%m"'])
     century: int = Field(default=CENTURY, ge=1900, le=2000)
 
