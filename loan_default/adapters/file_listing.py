@@ -123,7 +123,7 @@ def _changed_at(stat: os.stat_result) -> datetime:
     return datetime.fromtimestamp(stat.st_mtime, UTC)
 
 
-def _remote(folder: UPath, listed: gcs.Object) -> File:
+def _remote(folder: UPath, listed: gcs.BucketObject) -> File:
     return File(folder, listed.name, listed.size, str(listed.generation), listed.changed_at, listed.generation)
 
 

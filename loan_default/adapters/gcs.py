@@ -38,7 +38,7 @@ class BucketError(OSError):
 
 
 @dataclass(frozen=True)
-class Object:
+class BucketObject:
     """An object as its bucket lists it; each time it is written it gets another generation."""
 
     name: str  # without its prefix
@@ -76,14 +76,14 @@ def check_listing(path: str, *, patience: float) -> None:
         list_objects(UPath(path, patience=patience))
 
 
-def find(path: UPath) -> Object | None:
+def find(path: UPath) -> BucketObject | None:
     """Look an object up; None where there is none."""
     with _explaining_errors(path, "read"):
         blob = _bucket(path).get_blob(_name(path), **_patience_options(path))
         return None if blob is None else _object(blob)
 
 
-def list_objects(folder: UPath) -> list[Object]:
+def list_objects(folder: UPath) -> list[BucketObject]:
     """List the objects directly in a folder."""
     with _explaining_errors(folder, "listed"):
         # As they were answered: to make Google's object of each takes most of the time of listing thousands.
@@ -184,13 +184,13 @@ def _listing(folder: UPath, fields: str) -> Any:
     return _bucket(folder).list_blobs(prefix=prefix, delimiter="/", fields=fields, **_patience_options(folder))
 
 
-def _listed(item: Mapping[str, str]) -> Object:
+def _listed(item: Mapping[str, str]) -> BucketObject:
     changed_at = datetime.fromisoformat(item["updated"])
-    return Object(item["name"].rpartition("/")[2], int(item["size"]), int(item["generation"]), changed_at)
+    return BucketObject(item["name"].rpartition("/")[2], int(item["size"]), int(item["generation"]), changed_at)
 
 
-def _object(blob: Blob) -> Object:
-    return Object(blob.name.rpartition("/")[2], blob.size, blob.generation, blob.updated)
+def _object(blob: Blob) -> BucketObject:
+    return BucketObject(blob.name.rpartition("/")[2], blob.size, blob.generation, blob.updated)
 
 
 def _patience_options(path: UPath) -> dict[str, Any]:

@@ -106,19 +106,19 @@ def _is_complete(path: Path, staging: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Space:
+class FreeSpace:
     """Free space, in bytes and in files; None where the file system does not limit these."""
 
     free: int
     files: int | None
 
 
-def free_space(folder: Path) -> Space:
+def free_space(folder: Path) -> FreeSpace:
     """Measure what is free where the folder is, or will be."""
     while not folder.exists():
         folder = folder.parent
     usage = os.statvfs(folder)
-    return Space(usage.f_bavail * usage.f_frsize, usage.f_favail if usage.f_files else None)
+    return FreeSpace(usage.f_bavail * usage.f_frsize, usage.f_favail if usage.f_files else None)
 
 
 # --- network --------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def check_disk(context: CheckContext) -> Iterator[Diagnosis]:
     yield judge_space("temporary folder", temporary, probes.free_space(temporary), _LEAST_FREE_TEMPORARY)
 
 
-def judge_space(what: str, folder: Path, space: probes.Space, least: int) -> Diagnosis:
+def judge_space(what: str, folder: Path, space: probes.FreeSpace, least: int) -> Diagnosis:
     """Judge that enough bytes and enough files are free."""
     name, free = f"disk: {what}", f"{size_of(space.free)} are free in {folder}"
     if space.free < least:

@@ -35,7 +35,7 @@ class PricedLoans(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Values:
+class LoanValues:
     """Values of loans (n,) in the book's money, NaN where amount, rate or term is missing or none was learned from.
 
     Attributes:
@@ -75,11 +75,11 @@ class ValueModel:
     def _remembered(self) -> dict[tuple[float, float], tuple[float, ...]]:
         return {}
 
-    def value(self, pds: Floats, loans: PricedLoans) -> Values:
+    def value(self, pds: Floats, loans: PricedLoans) -> LoanValues:
         """Value loans by their PDs (n,)."""
         units = self.units(loans)
         margins = pds * units.defaulted + (1 - pds) * units.repaid + self.shifts(loans.terms)
-        return Values(
+        return LoanValues(
             expected_loss=loans.amounts * (pds * units.loss),
             npv=loans.amounts * margins,
             margins=np.where(np.isnan(loans.amounts), np.nan, np.round(margins, MARGIN_DIGITS)),

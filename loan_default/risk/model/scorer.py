@@ -26,8 +26,7 @@ from loan_default.risk.contract.loading import load_packaged_contract
 from loan_default.risk.data.combinations import UnlikePairs
 from loan_default.risk.data.population import Population
 from loan_default.risk.economics.loan_terms import ApplicationTerm, LoanTerms
-from loan_default.risk.economics.valuation import PricedLoans, ValueModel
-from loan_default.risk.economics.valuation import Values as LoanValues
+from loan_default.risk.economics.valuation import LoanValues, PricedLoans, ValueModel
 from loan_default.risk.errors import BadInput
 from loan_default.risk.estimates import CERTAIN
 from loan_default.risk.model.calibration import Calibration

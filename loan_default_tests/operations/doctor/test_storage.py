@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loan_default.adapters import probes
-from loan_default.adapters.probes import Probe, Space
+from loan_default.adapters.probes import FreeSpace, Probe
 from loan_default.homes import prepare_process
 from loan_default.operations.doctor.storage import check_disk, check_storage, judge_probe, judge_space
 from loan_default_tests.adapters.test_probes import read_only
@@ -55,13 +55,13 @@ def test_a_probe_is_judged(listed: bool, same: bool, removed: bool, text: str | 
 @pytest.mark.parametrize(
     ("space", "mark", "text"),
     [
-        (Space(10**9, None), "ok", "1.0 GB are free"),
-        (Space(10**9 - 10**8, None), "wrong", "0.9 GB are free in /home."),
-        (Space(10**12, 9_999), "wrong", "room for 9,999 more files only (inodes)"),
-        (Space(10**12, 10_000), "ok", "1,000.0 GB are free"),
+        (FreeSpace(10**9, None), "ok", "1.0 GB are free"),
+        (FreeSpace(10**9 - 10**8, None), "wrong", "0.9 GB are free in /home."),
+        (FreeSpace(10**12, 9_999), "wrong", "room for 9,999 more files only (inodes)"),
+        (FreeSpace(10**12, 10_000), "ok", "1,000.0 GB are free"),
     ],
 )
-def test_space_is_judged_by_bytes_and_by_files(space: Space, mark: str, text: str) -> None:
+def test_space_is_judged_by_bytes_and_by_files(space: FreeSpace, mark: str, text: str) -> None:
     diagnosis = judge_space("home", Path("/home"), space, 10**9)
     assert (diagnosis.mark, text in diagnosis.message) == (mark, True)
 
@@ -71,7 +71,7 @@ def test_the_loan_file_says_how_much_must_be_free(
 ) -> None:
     with (tmp_path / "loans.csv").open("wb") as file:
         file.truncate(3 * 10**9)  # sparse: it takes no room
-    monkeypatch.setattr(probes, "free_space", lambda folder: Space(2 * 10**9, None))
+    monkeypatch.setattr(probes, "free_space", lambda folder: FreeSpace(2 * 10**9, None))
     Path(install().storage).mkdir(parents=True)
     assert {diagnosis.mark for diagnosis in diagnoses_of(check_disk, install())} == {"ok"}
     diagnoses = diagnoses_of(check_disk, install(LOAN_DEFAULT_DATA=tmp_path / "loans.csv"))
