@@ -18,7 +18,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from loan_default.adapters.layout import BatchRecord, Record
+from loan_default.adapters.layout import BatchRecordName, RecordName
 from loan_default.adapters.record_shapes import SHAPES, parse_record
 from loan_default.adapters.scoring_server import ScoringServer
 from loan_default.risk.data.synthetic import make_applications, make_loans, write_csv
@@ -114,8 +114,8 @@ def test_a_key_alone(platform: Platform, key: str) -> None:
 @pytest.mark.integration
 def test_what_the_keys_have_written_is_of_the_shape_that_readers_ask_for(platform: Platform) -> None:
     layout = platform.settings.layout
-    paths = {kind: layout.record(kind) for kind in get_args(Record) if kind in SHAPES}
-    paths |= {kind: layout.batch_record(kind, BATCH) for kind in get_args(BatchRecord)}
+    paths = {kind: layout.record(kind) for kind in get_args(RecordName) if kind in SHAPES}
+    paths |= {kind: layout.batch_record(kind, BATCH) for kind in get_args(BatchRecordName)}
     assert {*SHAPES} - {*paths} == {"history", "test_looks", "overrides"}, "kept by logs, whose tests read them"
     for kind, path in paths.items():
         assert parse_record(path.read_bytes(), path, kind)

@@ -30,7 +30,7 @@ PROBE = ".doctor-"  # begins the name of a file that is written to see whether t
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 BATCH_SUFFIXES = (*SUFFIXES, *map(str.upper, SUFFIXES))  # of several forms of one batch the first is scored
 
-Record = Literal[
+RecordName = Literal[
     "cleaning_report",
     "loan_splits",
     "tuned_params",
@@ -43,10 +43,10 @@ Record = Literal[
     "backtest",
     "provision_report",
 ]
-BatchRecord = Literal["application_report", "prediction_report", "drift_report", "field_distributions"]
-RecordKind = Record | BatchRecord | Literal["history", "test_looks", "overrides"]  # with those of the logs
-Table = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes", "provision"]
-BatchTable = Literal["application_batch", "rejected_applications", "predictions"]
+BatchRecordName = Literal["application_report", "prediction_report", "drift_report", "field_distributions"]
+RecordKind = RecordName | BatchRecordName | Literal["history", "test_looks", "overrides"]  # with those of the logs
+TableName = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes", "provision"]
+BatchTableName = Literal["application_batch", "rejected_applications", "predictions"]
 
 _BATCH = re.compile(r"[A-Za-z0-9._-]+")
 _EARLIER_FIGURES = ".evidently.json"
@@ -94,33 +94,33 @@ class StorageLayout:
         """The folder of outcome files, as the lender delivers them."""
         return self.root / OUTCOMES
 
-    def record(self, asset: Record) -> UPath:
+    def record(self, asset: RecordName) -> UPath:
         """Return the path of an asset that is a record."""
         return self.root / f"{asset}.json"
 
-    def batches(self, asset: BatchRecord | BatchTable) -> UPath:
+    def batches(self, asset: BatchRecordName | BatchTableName) -> UPath:
         """Return the folder of an asset, with a file for each batch."""
         return self.root / asset
 
-    def batch_record(self, asset: BatchRecord, batch: str) -> UPath:
+    def batch_record(self, asset: BatchRecordName, batch: str) -> UPath:
         """Return the path of a batch's record."""
         return self.batches(asset) / f"{batch}.json"
 
-    def table(self, asset: Table) -> UPath:
+    def table(self, asset: TableName) -> UPath:
         """Return the path of an asset that is a table."""
         return self.root / f"{asset}.parquet"
 
     @property
     def table_folders(self) -> list[UPath]:
         """The folders of tables that one process reads as another wrote them."""
-        batches = map(self.batches, get_args(BatchTable))
+        batches = map(self.batches, get_args(BatchTableName))
         return [self.root, *batches, self.drift_reports, self.prediction_history]
 
-    def record_index(self, asset: BatchRecord) -> UPath:
+    def record_index(self, asset: BatchRecordName) -> UPath:
         """Return the path of what pages know of all batches' records, to be read in their place; it may be removed."""
         return self.root / RECORD_INDEX / f"{asset}.json"
 
-    def batch_table(self, asset: BatchTable, batch: str) -> UPath:
+    def batch_table(self, asset: BatchTableName, batch: str) -> UPath:
         """Return the path of a batch's table."""
         return self.batches(asset) / f"{batch}.parquet"
 

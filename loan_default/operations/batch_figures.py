@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loan_default.adapters.file_listing import ListedFile, list_names
-from loan_default.adapters.layout import BatchRecord, StorageLayout, batch_name, is_verdict
+from loan_default.adapters.layout import BatchRecordName, StorageLayout, batch_name, is_verdict
 from loan_default.adapters.record_cache import CachedRecord, RecordCache
 from loan_default.risk.errors import BadInput, DamagedRecord
 
@@ -117,7 +117,9 @@ class BatchArchive:
         self._predictions = self._cache("prediction_report", _prediction_figures)
         self._drift = self._cache("drift_report", _drift_figures)
 
-    def _cache(self, asset: BatchRecord, reduce: Callable[[Any], Mapping[str, Any]]) -> RecordCache[Mapping[str, Any]]:
+    def _cache(
+        self, asset: BatchRecordName, reduce: Callable[[Any], Mapping[str, Any]]
+    ) -> RecordCache[Mapping[str, Any]]:
         layout = self._layout
         return RecordCache(layout.batches(asset), reduce, is_verdict, layout.record_index(asset), asset)
 

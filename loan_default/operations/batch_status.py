@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from loan_default.adapters import file_listing, inbox, prediction_history, storage
-from loan_default.adapters.layout import BatchRecord, StorageLayout
+from loan_default.adapters.layout import BatchRecordName, StorageLayout
 from loan_default.operations.batch_figures import BatchArchive, BatchFigures, BatchList, tell_compared
 from loan_default.operations.records import distinct
 from loan_default.operations.runs import BatchFailure, BatchRuns, Run, read_batch_runs, runs_under_way
@@ -157,7 +157,7 @@ def _scored(
     layout = settings.layout
     unknown = [batch for batch in compared if batch not in measured]
 
-    def read(name: BatchRecord) -> dict[str, Any]:
+    def read(name: BatchRecordName) -> dict[str, Any]:
         records = storage.read_records([layout.batch_record(name, batch) for batch in unknown], name, damages)
         return dict(zip(unknown, records, strict=True))
 

@@ -15,7 +15,7 @@ from loan_default.settings import Settings
 Record = Mapping[str, Any]
 
 
-def read_record(settings: Settings, asset: layout.Record, damages: list[DamagedRecord] | None = None) -> Any:
+def read_record(settings: Settings, asset: layout.RecordName, damages: list[DamagedRecord] | None = None) -> Any:
     """Read the record of an asset; None where it was never written.
 
     What cannot be read is added to `damages`, where that is given, and is None then, too.
@@ -27,7 +27,7 @@ def read_record(settings: Settings, asset: layout.Record, damages: list[DamagedR
 
 
 def read_batch_record(
-    settings: Settings, asset: layout.BatchRecord, batch: str, damages: list[DamagedRecord] | None = None
+    settings: Settings, asset: layout.BatchRecordName, batch: str, damages: list[DamagedRecord] | None = None
 ) -> Any:
     """Read the record of an asset on a batch, as `read_record` does."""
     return storage.read_json(settings.layout.batch_record(asset, batch), asset, damages)

@@ -56,7 +56,7 @@ class ConnectionLimits:
     all_bodies_bytes: int = 256_000_000
 
 
-class Application(Protocol):
+class RequestHandler(Protocol):
     """Declares what a connection asks of `app`."""
 
     def admit(self, request: Request) -> Reply | None:
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._others: set[Any] = server_state.connections  # uvicorn shuts them down
         self._tasks = server_state.tasks  # and waits for these
-        self._app: Application = app_state["app"]
+        self._app: RequestHandler = app_state["app"]
         self._connections: Connections = app_state["connections"]
         self._limits = self._connections.limits
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # until the connection is made

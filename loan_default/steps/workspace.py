@@ -13,7 +13,7 @@ from typing import Any
 
 from upath import UPath
 
-from loan_default.adapters.layout import StorageLayout, Table
+from loan_default.adapters.layout import StorageLayout, TableName
 from loan_default.adapters.parquet_table import ParquetTable
 
 FIRST_ROWS = 10  # that metadata shows of a table
@@ -38,7 +38,7 @@ class Workspace:
             for path in paths:
                 path.unlink(missing_ok=True)
 
-    def find_table(self, name: Table) -> ParquetTable | None:
+    def find_table(self, name: TableName) -> ParquetTable | None:
         """Open a table of the storage; None where there is none yet."""
         try:
             return ParquetTable.of(self.layout.table(name), self.staging)

@@ -12,7 +12,15 @@ from upath import UPath
 
 import loan_default
 from loan_default.adapters import layout
-from loan_default.adapters.layout import BatchRecord, BatchTable, Record, StorageLayout, Table, batch_name, is_verdict
+from loan_default.adapters.layout import (
+    BatchRecordName,
+    BatchTableName,
+    RecordName,
+    StorageLayout,
+    TableName,
+    batch_name,
+    is_verdict,
+)
 from loan_default.definitions import build_definitions
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
@@ -30,10 +38,10 @@ def paths_of_assets() -> dict[str, UPath]:
     """Return the path of each asset by the layout."""
     here = StorageLayout(UPath("memory://bucket/root"))
     return {
-        **{name: here.record(name) for name in get_args(Record)},
-        **{name: here.batch_record(name, BATCH) for name in get_args(BatchRecord) if name not in BESIDE_ASSETS},
-        **{name: here.table(name) for name in get_args(Table) if name not in BESIDE_ASSETS},
-        **{name: here.batch_table(name, BATCH) for name in get_args(BatchTable)},
+        **{name: here.record(name) for name in get_args(RecordName)},
+        **{name: here.batch_record(name, BATCH) for name in get_args(BatchRecordName) if name not in BESIDE_ASSETS},
+        **{name: here.table(name) for name in get_args(TableName) if name not in BESIDE_ASSETS},
+        **{name: here.batch_table(name, BATCH) for name in get_args(BatchTableName)},
         "model_card": here.model_card,
     }
 
@@ -71,9 +79,9 @@ def test_folders_of_batches_hold_what_is_made_for_each_batch() -> None:
 
 # --- nobody else spells them
 
-BY_BATCH = {*get_args(BatchRecord), *get_args(BatchTable)}
+BY_BATCH = {*get_args(BatchRecordName), *get_args(BatchTableName)}
 FOLDERS = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)} | BY_BATCH
-FILES = {f"{record}.json" for record in get_args(Record)} | {f"{table}.parquet" for table in get_args(Table)}
+FILES = {f"{record}.json" for record in get_args(RecordName)} | {f"{table}.parquet" for table in get_args(TableName)}
 PARTS = FILES | {layout.MODEL_CARD} | {f"{folder}/" for folder in FOLDERS}
 MENTIONED = re.compile(rf"(?<![\w-])(?:(?:{'|'.join(FOLDERS)})[\"'/]|{'|'.join(PARTS)})")
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from upath import UPath
 
-from loan_default.adapters.layout import Record, StorageLayout, Table
+from loan_default.adapters.layout import RecordName, StorageLayout, TableName
 from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.storage import read_json
@@ -81,14 +81,14 @@ class Book:
             LocalEngine(),
         )
 
-    def record(self, asset: Record) -> dict[str, Any]:
+    def record(self, asset: RecordName) -> dict[str, Any]:
         record: dict[str, Any] = read_json(self.layout.record(asset))
         return record
 
     def table(self, path: UPath) -> ParquetTable:
         return ParquetTable.of(path, self.settings.staging)
 
-    def stored(self, asset: Table) -> pl.DataFrame:
+    def stored(self, asset: TableName) -> pl.DataFrame:
         return pl.read_parquet(str(self.layout.table(asset)))
 
     def files(self) -> set[str]:

@@ -29,7 +29,7 @@ from loan_default.web.tables import Column, PageTable, counts, shares, show
 if TYPE_CHECKING:
     from loan_default.risk.contract.book import Contract
 
-_RECORDS: tuple[layout.Record, ...] = ("strategy_report", "provision_report", "backtest")
+_RECORDS: tuple[layout.RecordName, ...] = ("strategy_report", "provision_report", "backtest")
 _RULES = {"pd": "by PD", "npv": "by value"}
 _DECIDED = {**_RULES, "both": "by PD and value"}
 _STAGES = {1: "1: as granted", 2: "2: a risk that has risen", 3: "3: impaired"}
