@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
+from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError, ValidationError
 
 from loan_default.cli import contracts, monitoring, policies, scoring, servers, setup, training  # noqa: F401 - registers
 from loan_default.cli.app import app
@@ -52,6 +52,8 @@ def _sentence(error: CycloptsError) -> str:
             f'Command "{command}" takes no "{unused}" there; its options have names: see loan-default {command} --help.'
         )
     text = error.exception_message if isinstance(error, ValidationError) and error.group else str(error)
+    if isinstance(error, UnknownCommandError) and text.endswith("..."):  # after the first few, as they were registered
+        text = f"{text.partition(' Available commands: ')[0]} loan-default --help lists all commands."
     return " ".join(text.split())
 
 

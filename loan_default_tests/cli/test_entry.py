@@ -60,7 +60,7 @@ def test_wrong_arguments_end_with_two_and_one_sentence(folder: Path, command: Ru
 @pytest.mark.parametrize(
     ("arguments", "suggestion"),
     [
-        (["trian"], 'Did you mean "train"?'),
+        (["trian"], 'Did you mean "train"? loan-default --help lists all commands.'),
         (["scoer", "2018-10.csv"], 'Did you mean "score"?'),
         (["run", "--trails", "3"], "Did you mean --trials?"),
     ],
