@@ -19,13 +19,11 @@ contract = app.command(
     )
 )
 
-TableFile = Annotated[Path, Parameter(metavar="FILE")]
-
 
 @command(
     SETUP, "contract init loans.csv", "contract init loans.csv --out books/homes.yaml --name homes", parent=contract
 )
-def init(file: TableFile, /, *, out: Path | None = None, name: str = "", overwrite: bool = False) -> None:
+def init(file: Path, /, *, out: Path | None = None, name: str = "", overwrite: bool = False) -> None:
     """Draft a contract from any table: what is guessed, and what a person must decide, is marked in it.
 
     Args:
@@ -43,7 +41,7 @@ def init(file: TableFile, /, *, out: Path | None = None, name: str = "", overwri
 
 @command(SETUP, "contract check homes.yaml", "contract check homes.yaml loans.csv --json", parent=contract)
 def check(
-    path: Annotated[Path, Parameter(metavar="CONTRACT")], file: TableFile | None = None, /, *, json: AsJson = False
+    path: Annotated[Path, Parameter(name="CONTRACT")], file: Path | None = None, /, *, json: AsJson = False
 ) -> int:
     """Hold a contract against a file, field by field, without a run; end with 1 where the file would be refused.
 

@@ -47,7 +47,7 @@ def history(*, json: AsJson = False) -> None:
 
 
 @command(WATCH, "decision 0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000", "decision 0192f0a1-b2c3-7d4e-8f5a-6b7c8d9e0000 --json")
-def decision(decision_id: Annotated[str, Parameter(metavar="ID")], /, *, json: AsJson = False) -> int:
+def decision(decision_id: Annotated[str, Parameter(name="ID")], /, *, json: AsJson = False) -> int:
     """Show what the scoring server decided on an application, and score it again by the version that decided.
 
     Ends with 1 where that version says anything else now.
@@ -70,7 +70,7 @@ def decision(decision_id: Annotated[str, Parameter(metavar="ID")], /, *, json: A
 
 
 @command(WATCH, "drift 2018-10", "drift 2018-10 --json")
-def drift(batch: Annotated[str, Parameter(metavar="BATCH")], /, *, json: AsJson = False) -> None:
+def drift(batch: str, /, *, json: AsJson = False) -> None:
     """Compare a scored batch with the training population again.
 
     Args:
@@ -92,7 +92,7 @@ def drift(batch: Annotated[str, Parameter(metavar="BATCH")], /, *, json: AsJson 
 
 
 @command(WATCH, "performance", "performance 2019-03.csv")
-def performance(*files: Annotated[Path, Parameter(metavar="FILE")], json: AsJson = False) -> None:
+def performance(*files: Annotated[Path, Parameter(name="FILE")], json: AsJson = False) -> None:
     """Hold what every version predicted against the outcomes, and show how good each proved to be.
 
     Args:

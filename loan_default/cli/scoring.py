@@ -10,14 +10,13 @@ from cyclopts import Group, Parameter, validators
 from loan_default.cli.app import SCORE, command
 from loan_default.cli.arguments import AsJson
 
-ApplicationsFile = Annotated[Path, Parameter(metavar="FILE")]
 AcceptMissing = Annotated[tuple[str, ...], Parameter(metavar="FIELD", consume_multiple=False, negative=())]
 _CHOICE = Group("Which batches", "One of these.", validator=validators.LimitedChoice(1))
 
 
 @command(SCORE, "score 2018-10.csv", "score 2018-10.csv --json")
 def score(
-    file: ApplicationsFile, /, *, without_drift: bool = False, accept_missing: AcceptMissing = (), json: AsJson = False
+    file: Path, /, *, without_drift: bool = False, accept_missing: AcceptMissing = (), json: AsJson = False
 ) -> None:
     """Put a batch of applications into the inbox, score it, and compare it with the training population.
 
@@ -43,7 +42,7 @@ def score(
 
 @command(SCORE, "score-again 2018-10 2018-12", "score-again --from 2018-10 --to 2018-12", "score-again --all --force")
 def score_again(
-    *batches: Annotated[str, Parameter(group=_CHOICE, metavar="BATCH")],
+    *batches: Annotated[str, Parameter(name="BATCH", group=_CHOICE)],
     first: Annotated[str, Parameter(name="--from", group=_CHOICE, metavar="BATCH")] = "",
     every: Annotated[bool, Parameter(name="--all", group=_CHOICE)] = False,
     last: Annotated[str, Parameter(name="--to", metavar="BATCH")] = "",
@@ -87,7 +86,7 @@ def score_again(
 
 @command(SCORE, "score-rest 2018-10.csv", "score-rest 2018-10.csv --url http://scoring:5001 --out answers.csv")
 def score_rest(
-    file: ApplicationsFile,
+    file: Path,
     /,
     *,
     url: Annotated[str, Parameter(metavar="URL")] = "",
