@@ -20,7 +20,7 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.data.cleaning import clean_loans
 from loan_default.risk.data.cleaning_report import CleaningReport
 from loan_default.risk.data.field_values import parse_table
-from loan_default.risk.data.loan_files import LoanTable, open_table
+from loan_default.risk.data.loan_files import LoanTable, open_table, refuse_damage
 from loan_default.risk.data.rejections import RAW
 from loan_default.risk.errors import BadInput
 from loan_default.risk.text import shorten_number
@@ -79,7 +79,8 @@ def check_contract(contract: Contract, file: Path, *, today: date | None = None)
     """
     table = open_table(file, contract, with_outcome=True, reader="careful")
     parsed, _ = parse_table(table, contract, with_outcome=True)
-    rows = parsed.collect()
+    with refuse_damage(file):
+        rows = parsed.collect()
     fields = tuple(_check_field(field, table, rows) for field in contract.fields)
     report, refusal = _clean(contract, file, today)
     read = {field.column for field in (*contract.fields, *contract.outcome.fields)} | {contract.outcome.column}

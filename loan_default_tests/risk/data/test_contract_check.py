@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from loan_default.risk.contract.book import Contract
@@ -88,6 +89,13 @@ def test_limits_of_the_outcome_are_told(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_by_the_contract_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="status"):
         check_contract(CONTRACT, write(tmp_path, "1,2012-01", header="id,issued\n"))
+    path = tmp_path / "loans.parquet"
+    pl.read_csv(write(tmp_path, *sound(100))).write_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[20:60] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"loans\.parquet is damaged or cut off \(.*\); fetch or export it again\.$"):
+        check_contract(CONTRACT, path)
 
 
 def test_a_file_was_not_taken_before_the_last_payments_that_it_holds(tmp_path: Path) -> None:
