@@ -130,7 +130,7 @@ def open_table(
     needed |= {contract.outcome.column, *columns}
     frame, dtypes, rows = _scan(path, contract, needed, reader, lines)
     layout = _layout_of(dtypes, contract)
-    _refuse_incomplete(path, _missing_columns(dtypes, contract, layout, with_outcome=with_outcome), dtypes)
+    _refuse_incomplete(path, _missing_columns(dtypes, contract, layout, with_outcome=with_outcome))
     _refuse_nested(path, dtypes, needed)
     return LoanTable(
         path, stem(path.name), frame, dtypes, layout, rows, source="parquet" if _is_parquet(path) else "text"
@@ -153,7 +153,7 @@ def open_columns(
     """Open a file of which only the columns `needed` are read, and the `optional` it has; the rest as `open_table`."""
     names = {*needed, *optional}
     frame, dtypes, rows = _scan(path, contract, names, "text", lines)
-    _refuse_incomplete(path, [name for name in needed if name not in dtypes], dtypes, remedy="add {it}")
+    _refuse_incomplete(path, [name for name in needed if name not in dtypes], remedy="add {it}")
     _refuse_nested(path, dtypes, names)
     return LoanTable(path, stem(path.name), frame, dtypes, None, rows)
 
@@ -258,13 +258,13 @@ def _scan(
         if _is_parquet(path):
             frame = pl.scan_parquet(path, glob=False)
             _refuse_own(path, frame.collect_schema())
-            _refuse_padded(path, frame.collect_schema(), needed)
+            _refuse_similar(path, frame.collect_schema(), needed)
             rows = frame.select(pl.len()).collect().item()
             frame = frame.with_row_index(ROW, offset=1)
             return frame, dict(frame.collect_schema()), rows
         table = _find_table(path, contract)
         _refuse_own(path, table.header)
-        _refuse_padded(path, table.header, needed)
+        _refuse_similar(path, table.header, needed)
         _refuse_repeated(path, table.header, needed)
         lines = count_lines(path, contract) if lines is None else lines
         if reader == "careful" or not lines.plain or table.offset is None:
@@ -366,11 +366,14 @@ def _refuse_own(path: Path, header: Iterable[str]) -> None:
         raise BadInput(f"{path}: a column named {name} is added to every table here; rename the one of the file.")
 
 
-def _refuse_padded(path: Path, header: Iterable[str], needed: set[str]) -> None:
+def _refuse_similar(path: Path, header: Iterable[str], needed: set[str]) -> None:
     names = set(header)
+    lacking = {name.lower(): name for name in needed - names}
     for name in sorted(names - needed):
         if (bare := name.strip(_UNSEEN)) in needed - names:
             raise BadInput(f"{path}: column {name!r} is {bare} but for signs that nobody sees; rename it.")
+        if expected := lacking.get(bare.lower()):
+            raise BadInput(f"{path} has the column {name} where {expected} is expected; write it in that letter case.")
 
 
 def _refuse_repeated(path: Path, header: Sequence[str], needed: set[str]) -> None:
@@ -530,13 +533,8 @@ def _missing_columns(
 def _refuse_incomplete(
     path: Path,
     missing: Sequence[str],
-    present: Iterable[str],
     remedy: str = "add {it}, or say in the contract what the file calls {it}",
 ) -> None:
-    written = {name.lower(): name for name in present}
-    for name in missing:
-        if similar := written.get(name.lower()):
-            raise BadInput(f"{path} has the column {similar} where {name} is expected; write it in that letter case.")
     if missing:
         columns, it = ("columns", "them") if len(missing) > 1 else ("column", "it")
         raise BadInput(f"{path} lacks the {columns} {', '.join(missing)}; {remedy.format(it=it)}.")

@@ -181,6 +181,8 @@ def test_optional_columns_may_lack_and_required_ones_not(opened: Open, text: str
         opened(frame.drop("dti").write_csv())
     with pytest.raises(BadInput, match="has the column DTI where dti is expected; write it in that letter case"):
         opened(frame.rename({"dti": "DTI"}).write_csv())
+    with pytest.raises(BadInput, match="has the column Grade where grade is expected; write it in that letter case"):
+        opened(frame.rename({"grade": "Grade"}).write_csv())
     with pytest.raises(BadInput, match="lacks the columns term, annual_inc; add them"):
         opened(frame.drop("annual_inc", "term").write_csv())
     with pytest.raises(BadInput, match="lacks the column loan_status"):
