@@ -24,7 +24,7 @@ from loan_default.risk.contract.field import LoanField
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.contract.pricing import value_problem
 from loan_default.risk.reviewed_file import CONF, load_reviewed
-from loan_default.risk.section import Problem, Section
+from loan_default.risk.section import OneLine, Problem, Section
 
 _SCENARIO = re.compile(r"\w+")
 SEGMENT_LEVELS = 60  # that a person can read
@@ -268,17 +268,17 @@ class GovernancePolicy(Section):
         law: what the lender holds itself to, a sentence each.
     """
 
-    owner: str | None = None
-    developer: str | None = None
-    validator: str | None = None
-    approver: str | None = None
-    tier: str | None = None
+    owner: OneLine | None = None
+    developer: OneLine | None = None
+    validator: OneLine | None = None
+    approver: OneLine | None = None
+    tier: OneLine | None = None
     review_due: date | None = None
     expires: date | None = None
-    cut_offs: str | None = None
-    fall_back: str | None = None
-    monitoring: Mapping[MonitoringTrigger, str] = {}
-    law: tuple[str, ...] = ()
+    cut_offs: OneLine | None = None
+    fall_back: OneLine | None = None
+    monitoring: Mapping[MonitoringTrigger, OneLine] = {}
+    law: tuple[OneLine, ...] = ()
 
 
 class OverridePolicy(Section):
@@ -288,7 +288,9 @@ class OverridePolicy(Section):
         reasons: what each code means, as people choose it and reports count it.
     """
 
-    reasons: Mapping[str, str] = Field(min_length=1, examples=["{income_verified: Income was verified by documents}"])
+    reasons: Mapping[str, OneLine] = Field(
+        min_length=1, examples=["{income_verified: Income was verified by documents}"]
+    )
 
     def problems(self) -> Iterator[Problem]:
         """Yield codes and meanings that nobody could choose by."""
