@@ -11,6 +11,7 @@ from loan_default.defs.assets import (
     backtest,
     data,
     monitoring,
+    outcomes,
     performance,
     provision,
     registry,
@@ -38,7 +39,9 @@ def build_definitions(
     With `retries` a step of a batch is tried again where its failure may pass; a person who waits is told at once.
     """
     names = BookNames(settings.book)
-    plain = names.assets([data, training, registry, scoring, monitoring, performance, backtest, provision, serving])
+    plain = names.assets(
+        [data, training, registry, scoring, monitoring, outcomes, performance, backtest, provision, serving]
+    )
     assets = with_freshness(with_code(plain), settings)
     jobs = build_jobs(settings.tracking, names, retries=retries)
     by_name = {job.name: job for job in jobs}

@@ -142,6 +142,7 @@ def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained:
         *("cleaned_loans.parquet", "rejected_loans.parquet", "cleaning_report.json", "loan_splits.json"),
         *("tuned_params.json", "trained_model.json", "model_evaluation.json", "promoted_model.json", "model_card.md"),
         *("strategy_report.json", "history", "test_looks", "mlflow", "compute_logs"),
+        *("loan_outcomes.parquet", "rejected_outcomes.parquet", "outcomes_report.json"),
     }
     assert record(platform, "promoted_model.json")["verdict"] == "promote"
     assert not list(platform.settings.home.glob("storage"))
@@ -152,7 +153,7 @@ def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained:
 
 
 def test_what_was_copied_here_is_no_leftover(platform: Platform, trained: dg.DagsterRun) -> None:
-    assert copied(platform) == ["cleaned_loans.parquet", "loans.csv"], "one copy of each, and nothing else"
+    assert copied(platform) == ["cleaned_loans.parquet", "loan_outcomes.parquet", "loans.csv"], "one copy of each, and nothing else"
 
 
 def test_a_batch_is_scored_compared_and_done_with(platform: Platform, scored: str) -> None:
@@ -242,7 +243,7 @@ def test_a_job_says_what_the_bucket_refuses_and_leaves_all_as_it_was(
     with faulty(emulator) as faults:
         faults.status, faults.message, faults.only = 403, "robot@x may not do that.", "POST /upload"
         sentence = failure(platform.run("cleaning_job"))
-    assert sentence.startswith(f"{root / 'rejected_loans.parquet'} cannot be written: {REFUSED}")
+    assert sentence.startswith(f"{root / 'loan_outcomes.parquet'} cannot be written: {REFUSED}")
     after = {name: content for name, content in objects_in(root).items() if not name.startswith("compute_logs")}
     assert after == before
     assert copied(platform) == here

@@ -38,7 +38,7 @@ BATCH, MONTH = "2014-08", date(2014, 8, 1)
 TOGETHER = {
     "data": {"cleaned_loans", "rejected_loans", "cleaning_report"},
     "scoring": {"application_batch", "rejected_applications", "application_report"},
-    "performance": {"loan_outcomes", "rejected_outcomes", "outcomes_report"},
+    "outcomes": {"loan_outcomes", "rejected_outcomes", "outcomes_report"},
 }
 SINGLE = {
     *("loan_splits", "tuned_params", "trained_model", "model_evaluation", "promoted_model", "model_card"),

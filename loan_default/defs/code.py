@@ -23,6 +23,7 @@ _PACKAGE = Path(__file__).parents[1]
 _NO_TAG = "0.0.0"  # the version of a checkout without one
 _FLOORS = ("contract", "data", "economics", "model", "validation", "monitoring", "value")  # of `risk`, lowest first
 _HIGHEST = {  # of each group of assets
+    "outcomes": "data",
     "data": "data",
     "training": "model",
     "registry": "value",

@@ -19,7 +19,9 @@ from loan_default.defs.mlflow_run import mlflow_failure_hook
 if TYPE_CHECKING:  # what define_asset_job returns; Dagster does not export it
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-_DATA = dg.AssetSelection.groups("data").materializable()
+# Outcome files say since when endings were known: what is cleaned takes in those that lie there now.
+_OUTCOMES = dg.AssetSelection.groups("outcomes")
+_DATA = dg.AssetSelection.groups("data").materializable() | _OUTCOMES
 _TRAINING = _DATA | dg.AssetSelection.groups("training")
 _REGISTRY = dg.AssetSelection.groups("registry")
 _MONITORING = dg.AssetSelection.groups("monitoring")
@@ -64,7 +66,7 @@ JOBS: Mapping[str, Job] = {
         "As full_pipeline_job, asked for by drift or a degradation; what drifted is scored again after a promotion.",
     ),
     "performance_job": Job(
-        dg.AssetSelection.groups("performance"),
+        _OUTCOMES | dg.AssetSelection.groups("performance"),
         "Hold what was predicted against the outcomes that came in.",
         _OF_A_REPORT,
     ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.errors import BadInput
 from loan_default.risk.policy import Policy
-from loan_default.steps.data import parse_month, parse_optional_month
+from loan_default.steps.data import data_fingerprint, parse_month, parse_optional_month
 
 if TYPE_CHECKING:
     from loan_default.adapters.parquet_table import ParquetTable
@@ -62,7 +62,7 @@ def run_backtest(
     )
     return {
         "measured_at": now.isoformat(timespec="seconds"),
-        "data_fingerprint": cleaning_report["fingerprint"],
+        "data_fingerprint": data_fingerprint(cleaning_report),
         "snapshot": f"{snapshot:%Y-%m}",
         "tested_months": TESTED_MONTHS,
         "unit": contract.by_name[contract.pricing.amount].unit if contract.pricing else None,

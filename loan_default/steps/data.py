@@ -5,8 +5,9 @@ Reading, checking and splitting loans are `risk.data`'s; this module says from w
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from loan_default.risk.data.cleaning_report import CleaningReport
     from loan_default.risk.data.splits import Splits
     from loan_default.risk.data.splitting import SplitPlan
+
+_DIGITS = 16  # of a fingerprint
 
 
 @dataclass(frozen=True)
@@ -77,20 +80,26 @@ def clean_loan_file(
         findings = judge_cleaning(report, pl.scan_parquet(cleaned, glob=False), contract)
         require_passed("cleaned_loans", findings)
         if contract.outcome.known and (outcomes := workspace.find_table("loan_outcomes")):
-            _date_endings(cleaned, outcomes, contract)
+            report = replace(report, **_date_endings(cleaned, outcomes, contract))
         store(cleaned, layout.table("cleaned_loans"))
         write_json(layout.record("cleaning_report"), report.to_dict())
     return CleanedFile(report, findings)
 
 
-def _date_endings(cleaned: Path, outcomes: ParquetTable, contract: Contract) -> None:
-    """Write cleaned loans again with what outcome files told of them month by month."""
+def _date_endings(cleaned: Path, outcomes: ParquetTable, contract: Contract) -> dict[str, Any]:
+    """Write cleaned loans again with what outcome files told of them month by month; return what is reported of it."""
     import polars as pl
 
-    from loan_default.risk.data.loan_status import date_endings
+    from loan_default.risk.data.loan_status import date_endings, facts_of
 
+    loans = pl.scan_parquet(cleaned, glob=False)
+    facts = facts_of(loans, outcomes.scan(), contract)
+    if facts.is_empty():
+        return {}
     with write_atomically(cleaned) as part:
-        date_endings(pl.scan_parquet(cleaned, glob=False), outcomes.scan(), contract).sink_parquet(part)
+        date_endings(loans, facts, contract).sink_parquet(part)
+    content = hashlib.sha256(facts.write_csv().encode()).hexdigest()
+    return {"told_by_files": facts.height, "outcomes_fingerprint": content[:_DIGITS]}
 
 
 def split_cleaned_loans(
@@ -105,18 +114,25 @@ def split_cleaned_loans(
     Raises:
         BadInput: the loans do not suffice for the plan, or the book does not say what the label needs.
     """
+    from loan_default.risk.data.as_of import is_followed
     from loan_default.risk.data.splitting import split_loans
     from loan_default.risk.model.timing import timing_problem
 
     if label == "open" and (problem := timing_problem(contract)):
         facts = problem.partition(", so nothing is said")[0]
         raise BadInput(f"label: open needs to know when loans ended. {facts}; write label: matured into the policy.")
+    if label == "open" and not loans.scan().select(is_followed(contract).any()).collect().item():
+        raise BadInput(
+            "label: open needs to know when loans ended, and no outcome file tells of these loans that they ran; put "
+            "files of how they stand, month by month, into the storage's folder outcomes, or write label: matured into "
+            "the policy."
+        )
     return split_loans(
         loans.scan(),
         contract,
         plan,
         snapshot=parse_optional_month(cleaning_report["snapshot"], "snapshot"),
-        data_fingerprint=cleaning_report["fingerprint"],
+        data_fingerprint=data_fingerprint(cleaning_report),
         without_id=cleaning_report.get("without_id", 0),
         label=label,
     )
@@ -126,18 +142,24 @@ def read_windows(loan_splits: Mapping[str, Any], cleaning_report: Mapping[str, A
     """Read the record of the windows that the cleaned loans were cut into.
 
     Raises:
-        BadInput: they were cut of the loans of another file.
+        BadInput: they were cut of the loans of another file, or when outcome files told other things of them.
     """
     from loan_default.risk.data.splits import Splits
 
-    cut, cleaned = loan_splits["data_fingerprint"], cleaning_report["fingerprint"]
+    cut, cleaned = loan_splits["data_fingerprint"], data_fingerprint(cleaning_report)
     if cut != cleaned:
         raise BadInput(
-            f"The windows (loan_splits) are of another file (fingerprint {cut}) than the loans that were cleaned last "
-            f"({cleaned}: {', '.join(cleaning_report['files'])}); run loan-default clean --data FILE, which cuts the "
-            "loans that it cleans, or materialise loan_splits."
+            f"The windows (loan_splits) are of another file, or of other outcomes, (fingerprint {cut}) than the loans "
+            f"that were cleaned last ({cleaned}: {', '.join(cleaning_report['files'])}); run loan-default clean --data "
+            "FILE, which cuts the loans that it cleans, or materialise loan_splits."
         )
     return Splits.from_dict(loan_splits)
+
+
+def data_fingerprint(cleaning_report: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the loan files, and behind it that of what outcome files told of their loans."""
+    parts = cleaning_report["fingerprint"], cleaning_report.get("outcomes_fingerprint")  # a record of before lacks it
+    return "+".join(part for part in parts if part)
 
 
 def parse_month(text: str, name: str) -> date:

@@ -1,18 +1,16 @@
-"""Steps of group `performance`: read how loans ended, and measure the versions that had scored them.
+"""Step of group `performance`: measure the versions that had scored loans by how these ended.
 
-Reading outcomes and measuring is `risk`'s; every prediction is in `adapters.prediction_history`.
+Measuring is `risk`'s; reading how loans ended is `outcomes`'; every prediction is in `adapters.prediction_history`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from loan_default.adapters import prediction_history
-from loan_default.adapters.file_listing import list_files, local_copy
-from loan_default.adapters.storage import store, write_json
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.policy import Policy
@@ -25,18 +23,9 @@ if TYPE_CHECKING:
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.parquet_table import ParquetTable
     from loan_default.adapters.tracking import ModelVersion
-    from loan_default.risk.data.outcomes import OutcomesReport
     from loan_default.risk.metrics import Bootstrap
     from loan_default.risk.monitoring.early_performance import Course
     from loan_default.risk.monitoring.performance import Learned, Performance
-
-
-@dataclass(frozen=True)
-class OutcomeFiles:
-    """Outcome files that were read and stored: how many, and what was found in them."""
-
-    files: int
-    report: OutcomesReport
 
 
 @dataclass(frozen=True)
@@ -45,29 +34,6 @@ class MeasuredPerformance:
 
     performance: Performance
     record: Mapping[str, Any]
-
-
-def read_outcome_files(contract: Contract, workspace: Workspace, *, today: date) -> OutcomeFiles:
-    """Read every outcome file, and store how each loan stands, the rejected lines and a report.
-
-    A file that cannot be read holds up no other; the report says why.
-    """
-    from loan_default.risk.data.outcomes import read_outcomes
-
-    layout = workspace.layout
-    files = sorted(list_files(layout.outcomes), key=lambda file: file.name)
-    with workspace.scratch("outcomes.parquet", "rejected.parquet") as (outcomes, rejected):
-        report = read_outcomes(
-            [local_copy(workspace.staging, file) for file in files],
-            contract,
-            outcomes=outcomes,
-            rejected=rejected,
-            today=today,
-        )
-        store(outcomes, layout.table("loan_outcomes"))
-        store(rejected, layout.table("rejected_outcomes"))
-        write_json(layout.record("outcomes_report"), report.to_dict())
-    return OutcomeFiles(len(files), report)
 
 
 def measure_versions(

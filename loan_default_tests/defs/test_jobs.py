@@ -17,7 +17,8 @@ from loan_default_tests.queues import ask, begin, end
 
 pytestmark = pytest.mark.integration  # a queue over run storage on disk
 
-CLEANING = {"cleaned_loans", "rejected_loans", "cleaning_report", "loan_splits"}
+OUTCOMES = {"loan_outcomes", "rejected_outcomes", "outcomes_report"}
+CLEANING = OUTCOMES | {"cleaned_loans", "rejected_loans", "cleaning_report", "loan_splits"}
 TRAINING = CLEANING | {"tuned_params", "trained_model"}
 REGISTRY = {"model_evaluation", "strategy_report", "promoted_model", "model_card"}
 SCORING = {"application_batch", "rejected_applications", "application_report", "predictions"}
@@ -27,7 +28,7 @@ RUNS = {
     "training_job": TRAINING,
     "promotion_job": REGISTRY,
     "full_pipeline_job": TRAINING | REGISTRY,
-    "performance_job": {"loan_outcomes", "rejected_outcomes", "outcomes_report", "performance_report"},
+    "performance_job": OUTCOMES | {"performance_report"},
     "backtest_job": {"backtest"},
     "provision_job": {"provision_report"},
     "serving_job": {"model_server"},

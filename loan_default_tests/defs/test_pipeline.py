@@ -22,6 +22,7 @@ import loan_default
 from loan_default.adapters import decision_log
 from loan_default.adapters.model_store import ModelStore
 from loan_default.adapters.tracking import PREVIOUS, PRODUCTION, Tracking
+from loan_default.defs.checks import READABLE
 from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.data.splits import Splits
 from loan_default.risk.data.splitting import window_loans
@@ -53,6 +54,7 @@ RECORDS = (
     *("cleaning_report", "loan_splits", "tuned_params", "trained_model", "model_evaluation", "strategy_report"),
     "promoted_model",
 )
+OUTCOMES = {"loan_outcomes.parquet", "rejected_outcomes.parquet", "outcomes_report.json"}
 
 
 # --- one home, in the order of its life -----------------------------------------------------------------------
@@ -136,7 +138,8 @@ def newest_status(tracking: Tracking) -> str:
 @pytest.mark.integration
 def test_every_asset_is_stored_in_its_form(platform: Platform, trained: dg.DagsterRun) -> None:
     stored = {path.name for path in platform.storage.iterdir() if path.is_file()}
-    assert stored == {f"{name}.parquet" for name in FRAMES} | {f"{name}.json" for name in RECORDS} | {"model_card.md"}
+    results = {f"{name}.parquet" for name in FRAMES} | {f"{name}.json" for name in RECORDS} | {"model_card.md"}
+    assert stored == results | OUTCOMES, "a training reads outcome files itself"
     assert not list(platform.settings.staging.rglob("*")), "something was left behind"
 
 
@@ -205,7 +208,7 @@ def test_checks_show_what_the_gates_decided(platform: Platform, trained: dg.Dags
     checks = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
     evaluated = {check.check_name: check for check in checks}
     registry = {"newest_version_is_promoted", "alias_points_where_the_decision_says"}
-    assert evaluated.keys() == {*CLEANING_RULES, *TRAINING_RULES, *registry}
+    assert evaluated.keys() == {*CLEANING_RULES, *TRAINING_RULES, *registry, READABLE}
     assert all(check.passed for check in evaluated.values())
     rejected = evaluated["rejected_share_within_limit"]
     assert rejected.description == "0.00% of the rows were rejected; 5% is allowed."
@@ -612,7 +615,7 @@ def test_a_file_that_cannot_be_used_changes_nothing(
     assert re.search(f"{sentence}$", failure(result))
     after = times(platform.storage)
     rejected = {"rejected_loans.parquet"} if file is _half_unreadable else set()  # says which rows, and why
-    assert {name for name, time in after.items() if before.get(name) != time} == rejected
+    assert {name for name, time in after.items() if before.get(name) != time} == rejected | OUTCOMES
     assert not list(platform.settings.staging.rglob("*.parquet"))
 
 

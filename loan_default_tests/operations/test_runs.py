@@ -93,7 +93,7 @@ def run_ids_by_page(url: str, settings: Settings, job: str) -> dict[str, list[st
 @pytest.mark.integration
 def test_runs_show_on_the_pages_of_their_job_as_any_other(home: Settings, webserver: str) -> None:
     cleaning = run_job(home, "cleaning_job")
-    assert cleaning.step_seconds.keys() == {"clean_raw_loans", "loan_splits"}
+    assert cleaning.step_seconds.keys() == {"read_loan_outcomes", "clean_raw_loans", "loan_splits"}
     assert all(cleaning.run_id in ids for ids in run_ids_by_page(webserver, home, "cleaning_job").values())
 
     write_batch(Path(home.storage) / "applications" / f"{BATCH}.csv")

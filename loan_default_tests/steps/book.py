@@ -25,7 +25,8 @@ from loan_default.risk.model.search_space import SearchSpace, load_search_space
 from loan_default.risk.policy import Policy, load_policy
 from loan_default.settings import Settings
 from loan_default.steps.batch import Batch
-from loan_default.steps.performance import MeasuredPerformance, measure_versions, read_outcome_files
+from loan_default.steps.outcomes import read_outcome_files
+from loan_default.steps.performance import MeasuredPerformance, measure_versions
 from loan_default.steps.scoring import read_batch
 from loan_default.steps.training import TrainingData
 from loan_default.steps.workspace import Workspace

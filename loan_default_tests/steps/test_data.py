@@ -11,19 +11,22 @@ from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.adapters.storage import read_json
 from loan_default.risk.compute import LocalEngine
 from loan_default.risk.contract.book import Contract
+from loan_default.risk.contract.outcome import OutcomeKnown
 from loan_default.risk.data.splitting import SplitPlan
 from loan_default.risk.data.synthetic import write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.steps.data import (
     clean_loan_file,
+    data_fingerprint,
     parse_month,
     parse_optional_month,
     read_windows,
     split_cleaned_loans,
 )
 from loan_default.steps.gates import GateFailed
-from loan_default.steps.performance import read_outcome_files
+from loan_default.steps.outcomes import read_outcome_files
 from loan_default.steps.workspace import Workspace
+from loan_default_tests.homes import write_outcomes
 from loan_default_tests.steps.book import as_json
 
 TODAY = date(2026, 11, 1)
@@ -89,9 +92,9 @@ def test_windows_of_an_earlier_file_are_refused() -> None:
     with pytest.raises(BadInput) as refused:
         read_windows({"data_fingerprint": "aa"}, {"fingerprint": "bb", "files": ["new.csv"]})
     assert str(refused.value) == (
-        "The windows (loan_splits) are of another file (fingerprint aa) than the loans that were cleaned last "
-        "(bb: new.csv); run loan-default clean --data FILE, which cuts the loans that it cleans, or materialise "
-        "loan_splits."
+        "The windows (loan_splits) are of another file, or of other outcomes, (fingerprint aa) than the loans that "
+        "were cleaned last (bb: new.csv); run loan-default clean --data FILE, which cuts the loans that it cleans, or "
+        "materialise loan_splits."
     )
 
 
@@ -103,8 +106,8 @@ def test_open_loans_are_not_learned_from_where_nobody_says_when_loans_ended(
     with pytest.raises(BadInput) as refused:
         split_cleaned_loans(loans, {}, unknown, SplitPlan(), "open")
     assert str(refused.value) == (
-        "label: open needs to know when loans ended. The contract names no column of the last payment (outcome.known); "
-        "write label: matured into the policy."
+        "label: open needs to know when loans ended. The contract does not say when an outcome was known "
+        "(outcome.known); write label: matured into the policy."
     )
 
 
@@ -124,7 +127,7 @@ def test_another_way_to_write_a_month_is_refused(text: str) -> None:
 def test_endings_are_known_since_outcome_files_told_them(
     loans_csv: Path, contract: Contract, workspace: Workspace
 ) -> None:
-    clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), today=TODAY)
+    before = clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), today=TODAY).report
     by_rule = pl.read_parquet(str(workspace.layout.table("cleaned_loans")))
     (number, month) = (
         by_rule.filter(pl.col("outcome") == 1, pl.col("outcome_known").is_not_null())
@@ -136,8 +139,33 @@ def test_endings_are_known_since_outcome_files_told_them(
     folder.mkdir(parents=True)
     (folder / "told.csv").write_text("id,loan_status,month\n" + "\n".join(lines), encoding="utf-8")
     read_outcome_files(contract, workspace, today=TODAY)
-    clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), today=TODAY)
+    cleaned = clean_loan_file(str(loans_csv), contract, workspace, LocalEngine(), today=TODAY)
+    assert (before.fingerprint, before.outcomes_fingerprint) == (cleaned.report.fingerprint, None)
+    record = cleaned.report.to_dict()
+    assert cleaned.report.told_by_files == 1
+    assert data_fingerprint(record) == f"{before.fingerprint}+{record['outcomes_fingerprint']}", "it is other data"
     dated = pl.read_parquet(str(workspace.layout.table("cleaned_loans")))
     is_told = pl.col("id") == number
     assert dated.filter(is_told)["outcome_known"].item() == month.replace(year=month.year + 1)
     assert dated.filter(~is_told).select(by_rule.columns).equals(by_rule.filter(~is_told))
+
+
+def test_a_book_of_which_files_alone_say_when_loans_ended_is_learned_from_openly(
+    loans_csv: Path, contract: Contract, workspace: Workspace
+) -> None:
+    outcome = contract.outcome.model_copy(update={"known": OutcomeKnown()})
+    book = contract.model_copy(update={"outcome": outcome})
+    clean_loan_file(str(loans_csv), book, workspace, LocalEngine(), today=TODAY)
+    loans = ParquetTable.of(workspace.layout.table("cleaned_loans"), workspace.staging)
+    report = read_json(workspace.layout.record("cleaning_report"))
+    with pytest.raises(BadInput, match="no outcome file tells of these loans that they ran; put files of how"):
+        split_cleaned_loans(loans, report, book, SplitPlan(), "open")
+    status = pl.read_csv(loans_csv, infer_schema=False).select("id", "loan_status", "issue_d")
+    write_outcomes(Path(str(workspace.layout.outcomes)), status.with_columns(loan_status=pl.lit("Current")), "2013-01")
+    write_outcomes(Path(str(workspace.layout.outcomes)), status, "2019-03")
+    read_outcome_files(book, workspace, today=TODAY)
+    clean_loan_file(str(loans_csv), book, workspace, LocalEngine(), today=TODAY)
+    loans = ParquetTable.of(workspace.layout.table("cleaned_loans"), workspace.staging)
+    report = read_json(workspace.layout.record("cleaning_report"))
+    assert report["told_by_files"] == report["kept"]
+    assert split_cleaned_loans(loans, report, book, SplitPlan(), "open").open_loans is not None

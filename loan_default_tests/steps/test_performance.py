@@ -1,4 +1,4 @@
-"""Outcome files are read each for itself, and every version is measured on the loans that it had not seen."""
+"""Every version is measured on the loans that it had not seen."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,13 +8,11 @@ import pytest
 
 from loan_default.adapters.storage import read_json, write_json
 from loan_default.risk.compute import LocalEngine
-from loan_default.risk.contract.book import Contract
 from loan_default.risk.data.synthetic import make_applications, make_loans
-from loan_default.steps.performance import read_outcome_files
 from loan_default.steps.scoring import score_batch
 from loan_default.steps.workspace import Workspace
 from loan_default_tests.homes import write_outcomes
-from loan_default_tests.steps.book import Book, as_json
+from loan_default_tests.steps.book import Book
 
 MONTH, NOW = date(2014, 8, 1), datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -22,24 +20,6 @@ MONTH, NOW = date(2014, 8, 1), datetime(2026, 3, 1, tzinfo=UTC)
 def _write_outcomes(workspace: Workspace) -> None:
     loans = make_loans(400, seed=3, first_month=MONTH, last_month=MONTH)
     write_outcomes(Path(str(workspace.layout.outcomes)), loans)
-
-
-def test_a_file_that_cannot_be_read_holds_up_no_other(contract: Contract, workspace: Workspace) -> None:
-    _write_outcomes(workspace)
-    Path(str(workspace.layout.outcomes / "broken.csv")).write_text("nothing\n", encoding="utf-8")
-    outcomes = read_outcome_files(contract, workspace, today=NOW.date())
-    assert outcomes.files == 2
-    assert [*outcomes.report.unreadable] == ["broken.csv"]
-    assert read_json(workspace.layout.record("outcomes_report")) == as_json(outcomes.report.to_dict())
-    assert pl.read_parquet(str(workspace.layout.table("loan_outcomes"))).height == outcomes.report.loans == 400
-    assert pl.read_parquet(str(workspace.layout.table("rejected_outcomes"))).height == 0
-    assert list(workspace.staging.glob("run-1-*")) == []
-
-
-def test_without_outcome_files_the_tables_are_empty(contract: Contract, workspace: Workspace) -> None:
-    outcomes = read_outcome_files(contract, workspace, today=NOW.date())
-    assert (outcomes.files, outcomes.report.loans) == (0, 0)
-    assert pl.read_parquet(str(workspace.layout.table("loan_outcomes"))).is_empty()
 
 
 @pytest.mark.integration

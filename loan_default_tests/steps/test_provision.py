@@ -11,7 +11,7 @@ from upath import UPath
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.contract.columns import OUTCOME
 from loan_default.risk.errors import BadInput
-from loan_default.steps.performance import read_outcome_files
+from loan_default.steps.outcomes import read_outcome_files
 from loan_default.steps.provision import provide_for
 from loan_default_tests.steps.book import Book
 

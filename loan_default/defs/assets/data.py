@@ -29,6 +29,7 @@ _LABELS = {
     "outcome": ("int", "1 defaulted, 0 repaid, empty where neither has happened yet."),
     "matures": ("date", "Month by which the outcome is known: the term and the months of grace are over."),
     "outcome_known": ("date", "Month in which the outcome was known; empty where neither has happened yet."),
+    "followed_from": ("date", "First month in which outcome files told that it ran; empty where none did."),
     "months_paid": ("int", "Months from the issue to the last payment; empty where the file does not say it."),
 }
 
@@ -67,7 +68,7 @@ class SplitConfig(dg.Config):
         ("rejected_loans", "Rows that are no usable loan: file, row, id, and the reason as a sentence."),
         ("cleaning_report", "What cleaning found: counts, months, fingerprint, snapshot month."),
         group_name="data",
-        deps=[raw_loans, "loan_outcomes"],  # which need not be there: it says since when endings were known
+        deps=[raw_loans, "loan_outcomes"],  # of which there may be none: they say since when endings were known
         tags=LOANS,
     ),
     check_specs=check_specs("cleaned_loans", CLEANING_RULES),
@@ -118,6 +119,7 @@ def _cleaned_metadata(report: "CleaningReport", contract: Contract, names: BookN
     return {
         "dagster/row_count": report.kept,
         "fingerprint": report.fingerprint,
+        **({"outcomes_fingerprint": report.outcomes_fingerprint} if report.outcomes_fingerprint else {}),
         "files": list(report.files),
         "dagster/column_schema": metadata.column_schema(contract, {name: labels[name] for name in contract.labels}),
         **{name: f"{month:%Y-%m}" for name, month in months.items() if month},

@@ -13,7 +13,15 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from loan_default.risk.contract.columns import LOAN_ID, MATURES, MONTHS_PAID, OUTCOME, OUTCOME_KNOWN, TERM
+from loan_default.risk.contract.columns import (
+    FOLLOWED_FROM,
+    LOAN_ID,
+    MATURES,
+    MONTHS_PAID,
+    OUTCOME,
+    OUTCOME_KNOWN,
+    TERM,
+)
 from loan_default.risk.contract.consistency import contradictions
 from loan_default.risk.contract.field import NAME, LoanField, Role
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
@@ -260,7 +268,7 @@ class Contract(Section):
     def dated_by(self) -> Snapshot | None:
         """Return the column that shows when a file was taken: that of the snapshot, or else of the last payments."""
         payments = self.outcome.known
-        if self.snapshot or payments is None:
+        if self.snapshot or payments is None or payments.last_payment is None:
             return self.snapshot
         return Snapshot(column=payments.last_payment, format=payments.format, century=payments.century)
 
@@ -286,6 +294,7 @@ class Contract(Section):
         """Return the columns of cleaned loans that say how a loan ended, when that was known, and what it paid."""
         amounts = [field.name for field in self.outcome.amounts.fields]
         known = [OUTCOME_KNOWN, MONTHS_PAID] if self.outcome.known else []
+        known += [FOLLOWED_FROM] if self.outcome.is_told_by_files else []
         return [OUTCOME, *([] if self.outcomes_are_final else [MATURES]), *known, *amounts]
 
     @cached_property

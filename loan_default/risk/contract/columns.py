@@ -13,6 +13,7 @@ MATURES = "matures"  # column of cleaned loans: month by which its outcome is kn
 OUTCOME_KNOWN = "outcome_known"  # column of cleaned loans: month in which its outcome was known, null while unresolved
 LAST_PAYMENT = "last_payment"  # field of the month of the last payment, of which cleaned loans have `MONTHS_PAID`
 MONTHS_PAID = "months_paid"  # column of cleaned loans: months from its issue to its last payment
+FOLLOWED_FROM = "followed_from"  # column of cleaned loans: the first month in which outcome files told that it ran
 AMOUNT = "amount_"  # begins the columns of cleaned loans with what was lent, paid and recovered
 EXPOSURE = f"{AMOUNT}exposure"  # column of cleaned loans: owed at default, where outcome files tell balances
 # Columns of open loans: how outcome files tell that they stand, and in which month.
@@ -26,6 +27,7 @@ RESERVED: Mapping[str, str] = {
     MATURES: "the column of cleaned loans by which month an outcome is known",
     OUTCOME_KNOWN: "the column of cleaned loans in which month an outcome was known",
     **dict.fromkeys((LAST_PAYMENT, MONTHS_PAID), "the last payment of a loan, which outcome.known names"),
+    FOLLOWED_FROM: "since when outcome files tell how a loan stands",
     **dict.fromkeys(
         (AMOUNT + name for name in ("funded", "paid", "principal", "interest", "fees", "recovered", "cost")),
         "an amount that outcome.amounts names",

@@ -25,33 +25,40 @@ class OutcomeKnown(Section):
     """Says in which month an outcome was known: of a loan that is repaid, that of its last payment.
 
     Attributes:
-        last_payment: column of the loan file with the month of the last payment; empty where nothing was paid.
+        last_payment: column of the loan file with the month of the last payment; empty where nothing was paid. Without
+            it outcome files, which tell month by month how loans stand, say it of the loans that they name.
         format: of its months, as of a field.
         century: with `%y`, as of a field.
         months_after_default: from the last payment, or from the issue where nothing was paid, until a default is known.
     """
 
-    last_payment: Column
+    last_payment: Column | None = None
     format: Formats = Field(default=(), examples=['"%Y-%m"'])
     century: int = Field(default=CENTURY, ge=1900, le=2000)
     months_after_default: int = Field(default=5, ge=0, le=60)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield formats that read no month."""
+        """Yield formats that read no month, or nothing at all."""
         if problem := format_problem(self.format, self.century):
             yield Problem(problem, ("format",))
+        elif self.format and self.last_payment is None:
+            yield Problem("format reads the column last_payment, and none is named; delete it", ("format",))
 
     @property
-    def field(self) -> LoanField:
-        """Return the field of the last payment, which only loans with an outcome have."""
-        return LoanField(
-            name=LAST_PAYMENT,
-            column=self.last_payment,
-            kind="month",
-            role="support",
-            description="The month of the last payment.",
-            format=self.format,
-            century=self.century,
+    def fields(self) -> tuple[LoanField, ...]:
+        """Return the field of the last payment, which only loans with an outcome have, if the file has its column."""
+        if self.last_payment is None:
+            return ()
+        return (
+            LoanField(
+                name=LAST_PAYMENT,
+                column=self.last_payment,
+                kind="month",
+                role="support",
+                description="The month of the last payment.",
+                format=self.format,
+                century=self.century,
+            ),
         )
 
 
@@ -137,7 +144,12 @@ class Outcome(Section):
     @cached_property
     def fields(self) -> tuple[LoanField, ...]:
         """Return the fields of the last payment and the amounts: written afterwards, and never seen by a model."""
-        return (*((self.known.field,) if self.known else ()), *self.amounts.fields)
+        return (*(self.known.fields if self.known else ()), *self.amounts.fields)
+
+    @property
+    def is_told_by_files(self) -> bool:
+        """Tell whether outcome files alone say since when outcomes were known."""
+        return self.known is not None and self.known.last_payment is None
 
     @cached_property
     def label_of(self) -> dict[str, int | None]:

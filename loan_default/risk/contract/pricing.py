@@ -57,7 +57,7 @@ def value_problem(contract: Contract) -> str | None:
     elif not isinstance(contract.term, int) and term_name(contract) is None:
         problem = "The contract gives no term in months that all loans have, or that is a feature"
     elif contract.outcome.known is None:
-        problem = "The contract names no column of the last payment (outcome.known)"
+        problem = "The contract does not say when an outcome was known (outcome.known)"
     elif lacking := [name for name in NEEDED_AMOUNTS if name not in contract.outcome.amounts.columns]:
         problem = f"The contract names no column of the {' and the '.join(lacking)} paid (outcome.amounts)"
     return problem and f"{problem}, so nothing is said of value."

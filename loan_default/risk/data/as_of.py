@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import AMOUNT, MONTHS_PAID, OUTCOME, OUTCOME_KNOWN
+from loan_default.risk.contract.columns import AMOUNT, FOLLOWED_FROM, MONTHS_PAID, OUTCOME, OUTCOME_KNOWN
 from loan_default.risk.errors import BadInput
 from loan_default.risk.loan_order import term_months
 from loan_default.risk.month_texts import month_number
@@ -31,7 +31,7 @@ def require_known(contract: Contract) -> None:
     if contract.outcome.known is None:
         raise BadInput(
             f"The book {contract.name} does not say when an outcome was known; write outcome.known with the column of "
-            "the last payment into its contract."
+            "the last payment into its contract, or {} where outcome files tell it."
         )
 
 
@@ -96,6 +96,18 @@ def months_until_known(contract: Contract) -> pl.Expr:
     return (month_number(pl.col(OUTCOME_KNOWN)) - month_number(pl.col(contract.time_name))).clip(1)
 
 
+def is_followed(contract: Contract) -> pl.Expr:
+    """Return true for loans of which it is known since when they were seen to run."""
+    return pl.col(FOLLOWED_FROM).is_not_null() if contract.outcome.is_told_by_files else pl.lit(True)
+
+
+def _months_until_followed(contract: Contract) -> pl.Expr:
+    """Count the months from the issue of a loan until files told that it ran; null where none did."""
+    if not contract.outcome.is_told_by_files:
+        return pl.lit(0)
+    return (month_number(pl.col(FOLLOWED_FROM)) - month_number(pl.col(contract.time_name))).clip(0)
+
+
 @dataclass(frozen=True)
 class LoanHistory:
     """Holds what was observed of n loans, in months from the issue of each.
@@ -103,12 +115,15 @@ class LoanHistory:
     Attributes:
         terms: (n,) months from the first payment to the last.
         observed: (n,) months until the month of the view.
+        entered: (n,) months until it was known that the loan ran: 0 but where only outcome files say that, infinite
+            where none did. What had ended before is not among the loans that were seen then (delayed entry).
         ended: (n,) months until the outcome was known, at least 1; infinite while it is not.
         defaulted: (n,) true where it is known to be default.
     """
 
     terms: Floats
     observed: Floats
+    entered: Floats
     ended: Floats
     defaulted: NDArray[np.bool_]
 
@@ -119,6 +134,7 @@ class LoanHistory:
         columns = view.select(
             term_months(contract).alias("terms"),
             elapsed.cast(pl.Float64).alias("observed"),
+            _months_until_followed(contract).cast(pl.Float64).fill_null(np.inf).alias("entered"),
             months_until_known(contract).cast(pl.Float64).fill_null(np.inf).alias("ended"),
             (pl.col(OUTCOME) == 1).fill_null(False).alias("defaulted"),
         )
@@ -134,4 +150,4 @@ class LoanHistory:
 
     def __getitem__(self, loans: NDArray[np.bool_] | NDArray[np.int64] | slice) -> LoanHistory:
         """Return the history of some of the loans."""
-        return LoanHistory(self.terms[loans], self.observed[loans], self.ended[loans], self.defaulted[loans])
+        return LoanHistory(**{name: values[loans] for name, values in vars(self).items()})

@@ -56,7 +56,9 @@ class CleaningReport:
     """Counts of rows, months as the first of the month, shares from 0 to 1, of one cleaning.
 
     `matured` loans are those whose outcome counts: where outcomes are final all that are `resolved`. `without_id` loans
-    are called by file and row; `with_term` loans say when they mature, None where none has to.
+    are called by file and row; `with_term` loans say when they mature, None where none has to. Of `told_by_files` loans
+    outcome files told more than the loan files do; `outcomes_fingerprint` changes with what they told, None where
+    there are none.
     """
 
     files: tuple[str, ...]
@@ -77,6 +79,8 @@ class CleaningReport:
     without_id: int = 0
     with_term: int | None = None
     unreadable_snapshots: tuple[UnreadableSnapshots, ...] = ()
+    told_by_files: int = 0
+    outcomes_fingerprint: str | None = None
     first_rejection: str = ""  # a sentence: the first row with the most frequent problem
 
     @property

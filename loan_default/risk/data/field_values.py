@@ -14,7 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.contract.columns import LAST_PAYMENT, MATURES, MONTHS_PAID, OUTCOME, OUTCOME_KNOWN
+from loan_default.risk.contract.columns import FOLLOWED_FROM, LAST_PAYMENT, MATURES, MONTHS_PAID, OUTCOME, OUTCOME_KNOWN
 from loan_default.risk.contract.field import LoanField
 from loan_default.risk.contract.file_format import FileFormat, FileLayout
 from loan_default.risk.contract.outcome import OutcomeKnown
@@ -328,11 +328,13 @@ def _maturity(contract: Contract, dtypes: Dtypes) -> pl.Expr:
 def _last_payment(contract: Contract, rule: OutcomeKnown, dtypes: Dtypes) -> Iterator[pl.Expr]:
     """Return in which month the outcome was known, and how many months were paid.
 
-    Where the file does not say that, or says one before the issue, an outcome is known when the loan matures.
+    Where the file does not say that, or says one before the issue, an outcome is known when the loan matures. Where
+    outcome files say it, `loan_status` does.
     """
     issued = _month_number(contract.by_name[contract.time_name], dtypes)
-    (field,) = (field for field in contract.outcome.fields if field.name == LAST_PAYMENT)
-    months, defaulted = _month_number(field, dtypes) - issued, pl.col(OUTCOME) == 1
+    months, defaulted = pl.lit(None, dtype=pl.Int32), pl.col(OUTCOME) == 1
+    for field in rule.fields:
+        months = _month_number(field, dtypes) - issued
     is_in_file = rule.last_payment in dtypes
     never_paid = defaulted & pl.col(LAST_PAYMENT).is_null() if is_in_file else pl.lit(False)
     paid = pl.when(never_paid).then(0).when(months >= 0).then(months).cast(pl.Int32)
@@ -340,6 +342,8 @@ def _last_payment(contract: Contract, rule: OutcomeKnown, dtypes: Dtypes) -> Ite
     month = pl.coalesce(months_after_number(issued, until_known), pl.col(MATURES))
     yield pl.when(pl.col(OUTCOME).is_not_null()).then(month).alias(OUTCOME_KNOWN)
     yield paid.alias(MONTHS_PAID)
+    if contract.outcome.is_told_by_files:
+        yield pl.lit(None, dtype=pl.Date).alias(FOLLOWED_FROM)
 
 
 # --- rules ----------------------------------------------------------------------------------------------------

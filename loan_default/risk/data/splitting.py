@@ -152,7 +152,7 @@ def _count_open(loans: pl.LazyFrame, contract: Contract, snapshot: date, plan: S
 
 def _refuse_later_payments(loans: pl.LazyFrame, contract: Contract, snapshot: date) -> None:
     """Refuse files that were taken later than it is said, as how their open loans end is in them."""
-    if not contract.outcome.known:
+    if contract.outcome.known is None or contract.outcome.is_told_by_files:
         return
     paid = months_after(pl.col(contract.time_name), pl.col(MONTHS_PAID).cast(pl.Float64))
     later = paid.filter(paid > snapshot)

@@ -68,12 +68,18 @@ class LoanPeriods:
 
     @classmethod
     def of(cls, history: LoanHistory, grace_months: int) -> LoanPeriods:
-        """Divide what was observed of loans into periods: up to the event, the view's month, or the grace's end."""
+        """Divide what was observed of loans into periods: up to the event, the view's month, or the grace's end.
+
+        A loan that was seen to run in its first period counts from its issue, another from the next period on.
+        """
+        first = np.where(history.entered < PERIOD_MONTHS, 0, np.ceil(history.entered / PERIOD_MONTHS))
         ending = np.ceil(history.ended / PERIOD_MONTHS)
-        counts = np.minimum(np.floor(history.observed / PERIOD_MONTHS), ending)
-        counts = np.minimum(counts, last_periods(history.terms, grace_months)).astype(np.int64)
+        last = np.minimum(np.floor(history.observed / PERIOD_MONTHS), ending)
+        last = np.minimum(last, last_periods(history.terms, grace_months))
+        first = np.minimum(first, last).astype(np.int64)
+        counts = last.astype(np.int64) - first
         loans = np.repeat(np.arange(len(history)), counts)
-        periods = np.arange(len(loans)) - np.repeat(np.cumsum(counts) - counts, counts)
+        periods = np.arange(len(loans)) - np.repeat(np.cumsum(counts) - counts - first, counts)
         ends = periods == ending[loans] - 1
         defaulted = history.defaulted[loans]
         events = (ends & defaulted).astype(np.float32), (ends & ~defaulted).astype(np.float32)

@@ -16,7 +16,7 @@ import polars as pl
 from loan_default.risk.arrays import Matrix
 from loan_default.risk.compute import Engine, Table
 from loan_default.risk.contract.columns import OUTCOME, OUTCOME_KNOWN
-from loan_default.risk.data.as_of import LoanHistory, as_of
+from loan_default.risk.data.as_of import LoanHistory, as_of, is_followed
 from loan_default.risk.data.splits import Splits, WindowName
 from loan_default.risk.data.splitting import is_open
 from loan_default.risk.loan_order import has_term
@@ -83,8 +83,9 @@ def read_histories(engine: Engine, loans: Table, splits: Splits, space: FeatureS
 
 
 def _read(space: FeatureSpace, snapshot: date, loans: pl.DataFrame) -> tuple[Matrix, LoanHistory]:
-    """Encode loans that have not matured, and those that say when they ended, and read that."""
+    """Encode loans that have not matured, and those that say when they ended, and read that, if it is known of them."""
     view = as_of(loans.lazy(), space.contract, snapshot, snapshot).collect()
     ended = pl.col(OUTCOME).is_not_null() & pl.col(OUTCOME_KNOWN).is_not_null()
-    observed = view.filter(has_term(space.contract), ended | is_open(space.contract, snapshot))
+    contract = space.contract
+    observed = view.filter(has_term(contract), is_followed(contract), ended | is_open(contract, snapshot))
     return space.matrix(observed), LoanHistory.of(observed, space.contract, snapshot)

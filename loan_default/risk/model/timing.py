@@ -79,7 +79,7 @@ def timing_problem(contract: Contract) -> str | None:
     elif contract.outcomes_are_final:
         problem = "The outcomes of the book are final, without a month"
     elif contract.outcome.known is None:
-        problem = "The contract names no column of the last payment (outcome.known)"
+        problem = "The contract does not say when an outcome was known (outcome.known)"
     elif ApplicationTerm.of(contract) is None:
         problem = "The contract gives no term that all loans have, or that is a feature"
     return problem and f"{problem}, so nothing is said of when loans default."

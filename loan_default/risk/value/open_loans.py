@@ -71,7 +71,8 @@ def read_open(scorer: Scorer, loans: pl.DataFrame, snapshot: date) -> OpenLoans:
     repaid = _column(loans, pl.col(f"{AMOUNT}principal"))
     owed = np.where(np.isnan(repaid), _scheduled(lent, priced.rates, priced.terms, months), lent - repaid)
     owed = np.where(np.isnan(balance), owed, balance)
-    overdue = np.maximum(until_file - np.nan_to_num(paid) - 1, 0) if MONTHS_PAID in loans.columns else paid
+    says_paid = MONTHS_PAID in loans.columns and not contract.outcome.is_told_by_files
+    overdue = np.maximum(until_file - np.nan_to_num(paid) - 1, 0) if says_paid else paid
     granted = _column(loans, pl.col(GRANTED_PD)) if GRANTED_PD in loans.columns else np.full(loans.height, np.nan)
     return OpenLoans(
         pds=scorer.score(loans, with_reasons=False)["pd"].to_numpy(),

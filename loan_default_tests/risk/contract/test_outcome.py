@@ -138,3 +138,10 @@ def test_names_of_payments_are_of_no_field(tmp_path: Path) -> None:
         "10: field amount_paid: amount_paid is the name of an amount that outcome.amounts names; name it otherwise: "
         "name: its_amount_paid, column: amount_paid"
     )
+
+
+def test_outcome_files_may_say_alone_when_outcomes_were_known(tmp_path: Path) -> None:
+    text = CONTRACT.replace("repaid: [good]", "repaid: [good], known: {}") + "term: {horizon: 12}"
+    assert mistakes(tmp_path, text) == []
+    problem = "4: outcome.known: format reads the column last_payment, and none is named; delete it"
+    assert mistakes(tmp_path, text.replace("known: {}", 'known: {format: "%Y-%m"}')) == [problem]

@@ -45,7 +45,7 @@ def test_a_book_says_why_it_has_no_value() -> None:
     for keys, says in (
         ({"pricing": None}, "no fields of amount and rate (pricing)"),
         ({"term": {"horizon": 12}}, "no term in months"),
-        ({"outcome": {**outcome, "known": None}}, "no column of the last payment (outcome.known)"),
+        ({"outcome": {**outcome, "known": None}}, "does not say when an outcome was known (outcome.known)"),
         ({"outcome": {**outcome, "amounts": amounts}}, "no column of the interest paid (outcome.amounts)"),
     ):
         problem = value_problem(Contract.model_validate({**DATA, **keys}))

@@ -1,6 +1,7 @@
 """Hazards over periods on book: those of simulated loans are recovered, and incidences add up."""
 
 import warnings
+from dataclasses import replace
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -53,9 +54,13 @@ def simulate(rows: int, seed: int) -> tuple[pl.DataFrame, LoanHistory, LoanHisto
     repaid = np.minimum(rng.geometric(REPAYMENT, rows), TERM).astype(float)
     ended, observed = np.minimum(defaults, repaid), rng.integers(1, 40, rows).astype(float)
     observable = ended <= observed
-    everything = LoanHistory(np.full(rows, float(TERM)), np.full(rows, 100.0), ended, defaults < repaid)
-    history = LoanHistory(
-        everything.terms, observed, np.where(observable, ended, np.inf), everything.defaulted & observable
+    since_issue = np.zeros(rows)
+    everything = LoanHistory(np.full(rows, float(TERM)), np.full(rows, 100.0), since_issue, ended, defaults < repaid)
+    history = replace(
+        everything,
+        observed=observed,
+        ended=np.where(observable, ended, np.inf),
+        defaulted=everything.defaulted & observable,
     )
     loans = pl.DataFrame({"income": 5e4, "home": np.where(rents, "rent", "own"), "debt": 25.0})
     return loans, history, everything
@@ -116,7 +121,7 @@ def test_incidences_add_up(hazard: Hazard) -> None:
 def test_a_loan_has_a_row_for_each_period_that_was_observed_of_it(observed: int, ended: float, bad: bool) -> None:
     ended = ended if ended <= observed else np.inf
     terms, months, ends = (np.array([value], dtype=float) for value in (TERM, observed, ended))
-    history = LoanHistory(terms, months, ends, np.array([bad]))
+    history = LoanHistory(terms, months, np.zeros(1), ends, np.array([bad]))
     periods = LoanPeriods.of(history, grace_months=3)
     assert periods.periods.tolist() == [*range(len(periods))]
     assert len(periods) <= min(observed // PERIOD_MONTHS, (TERM + 3) // PERIOD_MONTHS)
@@ -125,6 +130,26 @@ def test_a_loan_has_a_row_for_each_period_that_was_observed_of_it(observed: int,
     period_end = PERIOD_MONTHS * np.ceil(ended / PERIOD_MONTHS)  # the event's period has to be over, and in the grace
     assert events.sum() == (period_end <= min(observed, TERM + 3))
     assert periods.defaulted.sum() == (bad and events.sum())
+
+
+def test_loans_that_were_seen_to_run_later_count_from_then_on() -> None:
+    """What had ended before is not among them: counted from the issue, the rate would be too low."""
+    loans, _, everything = simulate(60_000, seed=8)
+    rents = (loans["home"] == "rent").to_numpy()
+    entered = np.random.default_rng(8).integers(0, 20, len(rents)).astype(float)
+    seen = everything[rents & (everything.ended > entered)]
+    entered = entered[rents & (everything.ended > entered)]
+    rates = []
+    for since in (entered, np.zeros(len(entered)), np.full(len(entered), np.inf)):
+        periods = LoanPeriods.of(replace(seen, entered=since), grace_months=0)
+        first = periods[(periods.periods > 0) & (periods.periods < 4)]
+        rates.append(first.defaulted.sum() / len(first) if len(periods) else None)
+    survived = (1 - RISK[1]) * (1 - REPAYMENT)
+    expected = RISK[1] * (1 - REPAYMENT) * (1 + survived + survived**2)  # who would do both in a month repays
+    assert rates[0] == pytest.approx(expected, rel=0.05)
+    assert rates[1] is not None
+    assert rates[1] < 0.8 * expected
+    assert rates[2] is None, "of which nothing was seen nothing is learned"
 
 
 def test_weights_make_up_for_periods_that_were_not_drawn() -> None:
@@ -155,7 +180,7 @@ def test_endings_are_divided_among_the_months_of_the_term() -> None:
 
 def test_without_a_default_there_is_no_hazard(parameters: BoostingParameters) -> None:
     loans, history, _ = simulate(50, seed=5)
-    none = LoanHistory(history.terms, history.observed, history.ended, np.zeros(50, dtype=bool))
+    none = replace(history, defaulted=np.zeros(50, dtype=bool))
     with pytest.raises(BadInput, match="No default was observed among 50 loans"):
         fit_hazard(SPACE.matrix(loans), none, SPACE, parameters, seed=1)
 

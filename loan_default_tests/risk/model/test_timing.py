@@ -77,7 +77,7 @@ def test_books_say_why_nothing_is_said_of_when_loans_default() -> None:
     changes: dict[str, dict[str, Any]] = {
         "no date of issue": {"time": "none"},
         "are final, without a month": {"outcomes": "final"},
-        "no column of the last payment": {"outcome": unknown.outcome},
+        "does not say when an outcome was known": {"outcome": unknown.outcome},
         "no term that all loans have": {"term": ProductTerm(by="grade_of_bank", months={"A": 36})},
     }
     for words, change in changes.items():

@@ -72,7 +72,7 @@ def reproduction(inputs: ModelCardInputs) -> Iterator[str]:
     """Name the code, data, contract, policy, seed and libraries that the version was made by."""
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(inputs.libraries.items()))
     fingerprints = {
-        "data_fingerprint": inputs.cleaning["fingerprint"],
+        "data_fingerprint": inputs.splits.data_fingerprint,
         "training_fingerprint": inputs.splits.fingerprint,
         **inputs.origin,
     }

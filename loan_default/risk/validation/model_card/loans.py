@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePath
+from typing import Any
 
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.outcome import Horizon
@@ -19,6 +20,15 @@ _PROBLEMS_SHOWN, _YEARS_SHOWN = 10, 12
 _MOSTLY_ZERO, _UNEVEN = 0.5, 0.5
 
 
+def _told(cleaning: Mapping[str, Any]) -> Iterator[str]:
+    """Say of how many loans outcome files told more than the loan files do."""
+    if fingerprint := cleaning.get("outcomes_fingerprint"):  # a record of before lacks it
+        yield (
+            f"Outcome files tell more of {cleaning['told_by_files']:,} of these loans: when they ran and how they "
+            f"ended, or what was owed at a default (fingerprint `{fingerprint}`)."
+        )
+
+
 def data(inputs: ModelCardInputs) -> Iterator[str]:
     """Count the loans of the files, and show the windows."""
     cleaning, splits = inputs.cleaning, inputs.splits
@@ -30,6 +40,7 @@ def data(inputs: ModelCardInputs) -> Iterator[str]:
     yield bullets(
         [
             f"Files: {names} (fingerprint `{cleaning['fingerprint']}`){as_of}.{others}",
+            *_told(cleaning),
             f"Of {loans:,} loans {cleaning['kept']:,} were kept and {cleaning['rejected']:,} rejected."
             if cleaning["rejected"]
             else f"All {loans:,} loans were kept.",
