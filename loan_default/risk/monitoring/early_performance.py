@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from loan_default.risk.arrays import Floats
 from loan_default.risk.contract.columns import OUTCOME, TERM
+from loan_default.risk.estimates import POWER
 from loan_default.risk.model.hazard import PERIOD_MONTHS
 from loan_default.risk.model.scorer import Scorer
 from loan_default.risk.policy import Finding
@@ -25,6 +26,7 @@ RULE = "early_defaults"
 # no sooner.
 _RISE = 1.3
 _LEAST = 1e-12  # hazard of a span of months
+_YEAR, _MOST_TIMES = 12, 100
 _STEP_MONTHS = 3  # of the rows by month on book
 ROWS = {
     "model_version": pl.Int64,
@@ -179,8 +181,28 @@ class YoungLoans:
             evidence < -np.log(size),
             f"{came:,} of {len(self):,} loans have defaulted so far where {expected:,.0f} were expected by their "
             f"months on book; hazards {np.exp(tolerance) - 1:.0%} higher would be let pass, and what came is "
-            f"{_odds(evidence)} likely under higher ones as under these (from {1 / size:,.0f} times on it is a fall).",
+            f"{_odds(evidence)} likely under higher ones as under these (from {1 / size:,.0f} times on it is a fall). "
+            f"{self._reach(tolerance, size)}",
         )
+
+    def _reach(self, tolerance: float, size: float) -> str:
+        """Say which hazards would have been found by now, and with twelve months of each of these loans."""
+        now = self.least_found(self.observed, tolerance, size)
+        sentence = f"By now hazards {_rise(now)} would have been found 19 times of 20"
+        year = self.least_found(np.maximum(self.observed, self.first + _YEAR), tolerance, size)
+        later = f", with twelve months of each of these loans {_rise(year)}" if year < now else ""
+        return f"{sentence}{later}."
+
+    def least_found(self, months: Floats, tolerance: float, size: float) -> float:
+        """Return how many times the expected hazards are found with the chance `POWER` by a look after months (n,).
+
+        What comes is Poisson's, and `log_evidence` grows with each default by log(`_RISE`).
+        """
+        from scipy.special import gammaincinv
+
+        hazard = max(float(self._hazards_by(months).sum()), _LEAST)
+        needed = np.ceil((np.exp(tolerance) * (_RISE - 1) * hazard - np.log(size)) / np.log(_RISE))
+        return float(gammaincinv(needed, POWER) / hazard)
 
     def rows(self, version: int) -> pl.DataFrame:
         """Return what came and what was expected by vintage and month on book, and in the last row of each to date.
@@ -209,6 +231,13 @@ class YoungLoans:
             "repaid": int((self.outcomes[ended] == 0).sum()),
             "expected_repaid": float(repaid[of].sum()),
         }
+
+
+def _rise(times: float) -> str:
+    """Write by how much hazards are higher; of what is far from any that is met how many times as high."""
+    if times > _MOST_TIMES:
+        return f"more than {_MOST_TIMES} times as high"
+    return f"{times - 1:.0%} higher" if times < 2 else f"{times:.1f} times as high"
 
 
 def _odds(log_evidence: float) -> str:

@@ -132,6 +132,29 @@ def test_a_loan_defaults_or_is_repaid_from_any_month_on_and_never_both(pd: float
     assert defaulted == pytest.approx(np.full(12, pd)) and repaid == pytest.approx(np.full(12, 1 - pd))
 
 
+def test_a_finding_says_what_a_book_of_this_size_finds() -> None:
+    """Of 20,000 loans so many have to default for a fall that by the hazards it names 19 draws of 20 have more."""
+    running = [(None, 0, 6, None, None)] * 20_000
+    young = YoungLoans.of(followed_loans(*running).with_columns(pd=pl.lit(0.01)), COURSES)
+    expected = float(young.expected_by(young.observed)[0].sum())
+    least = young.least_found(young.observed, 0.15, SIZE)
+    draws = np.random.default_rng(1).poisson(least * expected, 2_000)
+    rows = pl.int_range(pl.len())
+
+    def is_found(defaults: int) -> bool:
+        came = rows < defaults
+        loans = followed_loans(*running).with_columns(
+            pl.when(came).then(1).alias(OUTCOME),
+            *(pl.when(came).then(month).alias(name) for name, month in (("ended", 6.0), ("before", 5.0))),
+            pd=pl.lit(0.01),
+        )
+        return not YoungLoans.of(loans, COURSES).finding(0.15, SIZE).passed
+
+    assert [is_found(int(np.quantile(draws, share))) for share in (0.02, 0.08)] == [False, True]
+    sentence = young.finding(0.15, SIZE).sentence
+    assert f"By now hazards {least - 1:.0%} higher would have been found 19 times of 20, with twelve months" in sentence
+
+
 def test_what_comes_after_the_end_of_a_course_is_no_evidence() -> None:
     late = [(1, 0, 40, 20, 19)] * 30, [(None, 14, 20, None, None)] * 30, [(1, 14, 20, 20, 19)] * 30
     young = YoungLoans.of(followed_loans(*late[0], *late[1], *late[2], (1, 0, 40, 20, 6)), COURSES)
