@@ -153,7 +153,9 @@ def test_a_training_leaves_everything_in_the_bucket(platform: Platform, trained:
 
 
 def test_what_was_copied_here_is_no_leftover(platform: Platform, trained: dg.DagsterRun) -> None:
-    assert copied(platform) == ["cleaned_loans.parquet", "loan_outcomes.parquet", "loans.csv"], "one copy of each, and nothing else"
+    assert copied(platform) == ["cleaned_loans.parquet", "loan_outcomes.parquet", "loans.csv"], (
+        "one copy of each, and nothing else"
+    )
 
 
 def test_a_batch_is_scored_compared_and_done_with(platform: Platform, scored: str) -> None:

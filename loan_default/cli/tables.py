@@ -291,7 +291,7 @@ def show_drift(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
 
 def show_backtest(console: Console, record: Mapping[str, Any]) -> None:
     """Show what each way of learning reached at each month, and why one could not be developed."""
-    from loan_default.risk.validation.backtest import COLUMNS, reasons_of, rows_of
+    from loan_default.risk.validation.backtest import COLUMNS, levels_of, reasons_of, rows_of
 
     rows = rows_of(record["points"])
     bounds = (3, COLUMNS.index("approved"), COLUMNS.index("AUC 12"), len(COLUMNS))
@@ -301,6 +301,8 @@ def show_backtest(console: Console, record: Mapping[str, Any]) -> None:
         for row in rows:
             _add_row(table, *row[:3], *row[start:end])
         console.print(table)
+    for level in levels_of(record["points"]):
+        console.print(level, markup=False)
     for reason in reasons_of(record["points"]):
         console.print(reason, style="dim", markup=False)
 

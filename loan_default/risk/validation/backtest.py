@@ -185,6 +185,7 @@ def _text(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
+_LEVEL_POINTS = 1.0  # between mean PD and default rate, from which on it is said
 TERM_COLUMNS = ("as of", "label", "model", "term", "tested", "PD", "real", "approved", "expected NPV", "NPV")
 
 
@@ -217,6 +218,24 @@ def rules_of(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str,
 def deciles_of(points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]:
     """Yield each point of the candidates that lead, with what loans earned by tenths of what was expected of them."""
     yield from ((point, point["deciles"]) for point in points if point.get("leads", True) and point.get("deciles"))
+
+
+def levels_of(points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say by how many points the PDs of each way of learning were too high or too low, where they were by one or more.
+
+    Of the candidates that lead; hindsight is left out, as nobody could have had it.
+    """
+    errors: dict[str, dict[str, float]] = {}
+    for point in points:
+        if point.get("leads", True) and point["label"] != "hindsight" and point["mean_pd"] is not None:
+            errors.setdefault(point["label"], {})[point["month"]] = 100 * (point["mean_pd"] - point["default_rate"])
+    for label, by_month in errors.items():
+        parts = []
+        for word, sign in (("high", 1), ("low", -1)):
+            apart = {month: sign * error for month, error in by_month.items() if sign * error >= _LEVEL_POINTS}
+            months = ", ".join(f"{error:.1f} points as of {month}" for month, error in apart.items())
+            parts += [f"too {word} by {months}"] if months else []
+        yield f"On average PDs of {label} were {' and '.join(parts) or 'less than a point off at every month'}."
 
 
 def reasons_of(points: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -20,6 +20,7 @@ from loan_default.risk.data.outcomes import BUCKETS
 from loan_default.risk.metrics import SHOWN_METRICS
 from loan_default.risk.monitoring.performance import ENOUGH_OUTCOMES, ESTIMATED_METRICS
 from loan_default.risk.text import percent
+from loan_default.risk.validation.backtest import levels_of
 from loan_default.web import charts
 from loan_default.web.charts import Chart, draw
 from loan_default.web.rendering import kind_words
@@ -58,6 +59,7 @@ def promised_content(promised: Promised, chosen: int | None = None, page: int = 
         "versions": promised.versions,
         "charts": pictures,
         "backtest": backtest,
+        "backtest_levels": " ".join(levels_of(backtest["points"])) if backtest else "",
         "backtest_charts": (backtest_charts := back_test_charts(backtest["points"]) if backtest else []),
         "tables": [
             version_table(report["versions"] if report else []),

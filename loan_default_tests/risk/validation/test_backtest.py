@@ -20,6 +20,7 @@ from loan_default.risk.validation.backtest import (
     BackTestPoint,
     Label,
     back_test,
+    levels_of,
     months_between,
     reasons_of,
     rows_of,
@@ -147,6 +148,25 @@ def test_the_platform_stands_as_its_own_gates_had_it(loans: pl.DataFrame, quick_
     assert (strict.verdict, strict.model, strict.auc) == ("hold", "", None)
     assert "500 and 100 are needed" in strict.reason
     assert reasons_of([strict.to_dict()]) == [f"2014-06 platform, held: {strict.reason}"]
+
+
+def test_it_is_said_by_how_much_pds_were_too_high_or_too_low() -> None:
+    def point(month: str, mean_pd: float | None, **others: object) -> dict[str, object]:
+        return {"month": month, "label": "open", "mean_pd": mean_pd, "default_rate": 0.1, "leads": True, **others}
+
+    points = [
+        point("2010-01", 0.2),
+        point("2010-01", 0.4, leads=False),
+        point("2011-01", 0.104),
+        point("2012-01", 0.08),
+        point("2013-01", 0.15),
+        point("2010-01", None, label="platform"),
+        point("2010-01", 0.2, label="hindsight"),
+    ]
+    assert [*levels_of(points)] == [
+        "On average PDs of open were too high by 10.0 points as of 2010-01, 5.0 points as of 2013-01 and too low by "
+        "2.0 points as of 2012-01."
+    ]
 
 
 @pytest.mark.slow

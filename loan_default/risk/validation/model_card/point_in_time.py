@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loan_default.risk.markdown import markdown_table
-from loan_default.risk.validation.backtest import COLUMNS, TERM_COLUMNS, reasons_of, rows_of, term_rows_of
+from loan_default.risk.validation.backtest import COLUMNS, TERM_COLUMNS, levels_of, reasons_of, rows_of, term_rows_of
 from loan_default.risk.validation.model_card.inputs import ModelCardInputs
 
 
@@ -24,6 +24,7 @@ def backtest(inputs: ModelCardInputs) -> Iterator[str]:
         "newest loans of its development best. Real is the share that defaulted; 12 stands for the first twelve months."
     )
     yield markdown_table(COLUMNS, rows_of(record["points"]))
+    yield " ".join(levels_of(record["points"]))
     if terms := term_rows_of(record["points"]):
         yield "By term, of the first candidate of each; values are of the loans that the cut-offs approve:"
         yield markdown_table(TERM_COLUMNS, terms)

@@ -35,7 +35,8 @@ def test_a_back_test_is_tabulated_with_why_figures_are_absent() -> None:
         ),
     ]
     record = {"tested_months": 12, "points": [point.to_dict() for point in points]}
-    first, table, _, terms, last = paragraphs(record)
+    first, table, levels, _, terms, last = paragraphs(record)
+    assert levels == "On average PDs of open were less than a point off at every month."
     assert "| 2013-01 | open |  | 36 | 100 | 10.0% | 11.0% | 50.0% | 7,000 | 8,000 |" in terms
     assert "tested on the loans of the 12 months after each" in first
     assert (
