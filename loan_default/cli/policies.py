@@ -42,7 +42,7 @@ def adopt(*, by: Literal["pd", "npv", "both"] | None = None, write: bool = False
         f"{outcome['default_rate']:.1%} defaulted; they were expected to earn {outcome['expected_npv']:z,.0f} "
         f"{change.unit}, and earned {outcome['npv']:z,.0f}."
     )
-    console.print(change.difference or "The policy says so already.", markup=False, highlight=False)
+    console.print(change.difference or "The policy says so already.", markup=False, highlight=False, soft_wrap=True)
     if write and change.difference:
         change.write()
         console.print(f"Written: {change.path}. Train again for it to decide.")

@@ -7,7 +7,7 @@ back and held against what was meant. Which cut-offs are proposed is `risk.value
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -18,6 +18,7 @@ from loan_default.operations.book import read_contract
 from loan_default.operations.records import Record, read_record
 from loan_default.risk.errors import BadInput
 from loan_default.risk.files import write_atomically
+from loan_default.risk.text import shorten_number
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def proposed_change(settings: Settings, by: DecidedBy | None = None) -> PolicyCh
         by: what is to be decided by; as the policy says where it is not named.
 
     Raises:
-        BadInput: there is no report or no proposal, the policy is the one that the package ships, or its file is
-            written in a way in which the cut-off has to be changed by hand.
+        BadInput: there is no report or no proposal, the policy is the one that the package ships, or its file has
+            other costs or limits than the report rests on, or is written in a way in which the cut-off has to be
+            changed by hand.
     """
     report = read_record(settings, "strategy_report")
     if report is None:
@@ -72,6 +74,11 @@ def proposed_change(settings: Settings, by: DecidedBy | None = None) -> PolicyCh
             "LOAN_DEFAULT_POLICY, which may say no more than what differs."
         )
     meant = load_policy(settings.policy, read_contract(settings))
+    if changed := [*_changed_since(report, meant)]:
+        raise BadInput(
+            f"The strategy report of version {report['version']} rests on {', '.join(changed)}: {settings.policy} was "
+            "changed since; train again, and adopt what is proposed by that."
+        )
     by = by or meant.decision.by
     proposal = report["proposals"].get(by)
     if proposal is None:
@@ -82,6 +89,23 @@ def proposed_change(settings: Settings, by: DecidedBy | None = None) -> PolicyCh
     old, new = (text.splitlines(keepends=True) for text in (before, after))
     difference = "".join(unified_diff(old, new, str(settings.policy), str(settings.policy)))
     return PolicyChange(settings.policy, after, difference, report["version"], report["unit"], by, proposal)
+
+
+def _changed_since(report: Record, policy: Policy) -> Iterator[str]:
+    """Yield what the policy says otherwise of costs and limits than when the report was measured."""
+    if policy.value is None:
+        return
+    costs, limits = policy.value.model_dump(exclude={"limits"}), policy.value.limits.model_dump(exclude_none=True)
+    pairs = [(name, report["policy"][name], now) for name, now in costs.items() if name in report["policy"]]
+    names = [*dict.fromkeys([*report["limits"], *limits])]
+    pairs += [(f"limits.{name}", report["limits"].get(name), limits.get(name)) for name in names]
+    for name, before, now in pairs:
+        if before != now:
+            yield f"{name} {_or_none(before)} (now {_or_none(now)})"
+
+
+def _or_none(number: float | None) -> str:
+    return "none" if number is None else shorten_number(number)
 
 
 def _cut_offs(decision: DecisionPolicy, by: DecidedBy, proposal: Record) -> dict[str, DecidedBy | float]:

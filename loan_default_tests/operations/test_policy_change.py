@@ -13,12 +13,13 @@ from loan_default.cli.policies import adopt
 from loan_default.operations import home
 from loan_default.operations.policy_change import proposed_change, with_key
 from loan_default.risk.errors import BadInput
-from loan_default.risk.policy import load_policy
+from loan_default.risk.policy import ValuePolicy, load_policy
 from loan_default.risk.reviewed_file import CONF
 from loan_default.settings import Settings
 from loan_default_tests.records import filled
 
 SHIPPED = (CONF / "policy.yaml").read_text(encoding="utf-8")
+COSTS = ValuePolicy(funding_rate=0.05).model_dump()
 OUTCOME = {"loans": 500, "default_rate": 0.12, "expected_npv": 90_000.0, "npv": 85_000.0}
 
 
@@ -69,7 +70,8 @@ def test_the_cut_off_changes_and_all_else_stays(tmp_path: Path, text: str, line:
 
 def test_a_proposal_by_value_changes_what_is_decided_by(tmp_path: Path) -> None:
     text = SHIPPED + "\nvalue: {funding_rate: 0.05}\n"
-    report = {"proposals": {by: {**proposal(0.21), "npv_at_least": -0.012} for by in ("pd", "npv", "both")}}
+    proposals = {by: {**proposal(0.21), "npv_at_least": -0.012} for by in ("pd", "npv", "both")}
+    report = {"proposals": proposals, "policy": COSTS, "limits": {}}
     settings = home_with(tmp_path, text, report)
     assert proposed_change(settings).by == "pd"
     change = proposed_change(settings, "npv")
@@ -110,6 +112,20 @@ def test_what_cannot_be_adopted_says_why(
 ) -> None:
     with pytest.raises(BadInput, match=sentence):
         proposed_change(home_with(tmp_path, text, report))
+
+
+def test_what_was_measured_by_other_costs_or_limits_is_not_adopted(tmp_path: Path) -> None:
+    report = {"proposals": {"pd": proposal(0.21)}, "policy": COSTS, "limits": {"volume_at_most": 2e6}}
+    text = SHIPPED + "\nvalue: {funding_rate: 0.05, limits: {volume_at_most: 2000000}}\n"
+    assert proposed_change(home_with(tmp_path, text, report)).difference
+    settings = home_with(tmp_path, SHIPPED + "\nvalue: {funding_rate: 0.08}\n", report)
+    sentence = (
+        "The strategy report of version 3 rests on funding_rate 0.05 (now 0.08), limits.volume_at_most 2,000,000 (now "
+        f"none): {settings.policy} was changed since; train again, and adopt what is proposed by that."
+    )
+    with pytest.raises(BadInput) as refused:
+        proposed_change(settings)
+    assert str(refused.value) == sentence
 
 
 def test_the_command_writes_only_where_it_is_asked_to(
