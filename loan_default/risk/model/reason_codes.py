@@ -22,7 +22,8 @@ from loan_default.risk.contract.reasons import Side
 from loan_default.risk.model.features import FeatureSpace
 
 Values = Floats | Sequence[Sequence[float]]  # (n, features) of a contract, as `FeatureSpace.values` gives them
-Needed = int | tuple[int, int]  # positions of a feature, or of two together, that keep a row from an approval
+# What keeps a row from an approval: the position of a feature that is absent, or of one, or two together, unlike loans.
+Needed = int | tuple[int, ...]
 _SHARE_DIGITS = 4
 
 
@@ -118,7 +119,7 @@ class ReasonFinder:
             side = side_of(field, value, self._typical[index])
             share = round(max(by_group[group], 0.0) / raised, _SHARE_DIGITS) if raised else 0.0
             if not isinstance(each, int):
-                sentence = self._together(*each)
+                sentence = self._unlike(each, values)
             elif sentence is None or any(map(isnan, map(values.__getitem__, members))):  # it tells of all of them
                 sentence = field.reason(side, _plain_value(field, value))
             if sentence in explanation.sentences:
@@ -127,10 +128,15 @@ class ReasonFinder:
             explanation.codes.append({"group": name, "field": field.name, "side": side, "share": share})
         return explanation
 
-    def _together(self, first: int, second: int) -> str:
-        """Say that two values are unlike those of loans; each of them alone is common."""
-        features = self.space.contract.features
-        return f"{features[first].short} and {features[second].short}, taken together, are as hardly any loan had them."
+    def _unlike(self, positions: tuple[int, ...], values: Sequence[float] | Floats) -> str:
+        """Say that a value is unlike those of loans, or that two are, of which each alone is common."""
+        fields = [self.space.contract.features[position] for position in positions]
+        names = " and ".join(field.short for field in fields)
+        if len(fields) > 1:
+            return f"{names}, taken together, are as hardly any loan had them."
+        value = _plain_value(fields[0], float(values[positions[0]]))
+        assert value is not None, "what is absent is not unlike loans"
+        return f"{names}: {fields[0].say(value)}, as no loan had."
 
     @cached_property
     def _typical(self) -> list[float | None]:

@@ -274,7 +274,7 @@ class Scorer:
     def _obstacles(self, values: Sequence[float] | Floats) -> list[Needed]:
         """Return what keeps an application from an approval: what it lacks, what no loan had, and what none together.
 
-        A position of a feature each, or of two.
+        Of what it lacks the position of the feature, else the positions of one or two.
         """
         outside = [
             index
@@ -282,7 +282,7 @@ class Scorer:
             if (value := values[index]) < least or value > most or value in absent
         ]
         pair = self._unlike.first(values) if self._unlike and not outside else None
-        return [*self._absent(values), *outside, *([pair] if pair else ())]
+        return [*self._absent(values), *((index,) for index in outside), *([pair] if pair else ())]
 
     def _absent(self, values: Sequence[float] | Floats) -> list[int]:
         """Return which of `needed_to_approve` an application lacks."""

@@ -290,6 +290,8 @@ def test_who_is_unlike_every_loan_of_development_is_reviewed_where_the_policy_sa
     kept = careful.score(unlike)
     assert kept["decision"].to_list() == ["review"] * 5
     assert {(row[0]["field"], row[0]["side"]) for row in kept["reason_codes"].to_list()} == {("annual_inc", "high")}
+    field = careful.contract.by_name["annual_inc"]
+    assert kept["reasons"].to_list()[0][0] == f"{field.short}: {field.say(most + 1)}, as no loan had."
     assert replace(scorer, policy=generous).score(unlike)["decision"].to_list() == ["approve"] * 5
     values, X = careful.space.values(unlike), careful.space.matrix(unlike)
     alone = careful.predict(values[[0]].tolist(), X[[0]], careful.model.margins(X[[0]]))
@@ -305,6 +307,7 @@ def test_a_level_that_no_loan_of_development_had_is_unlike_them(scorer: Scorer, 
     car, other = (loans.head(1).with_columns(purpose=pl.lit(level, kind)) for level in ("car", purposes[0]))
     assert careful.score(car)["decision"].to_list() == ["review"]
     assert careful.score(car)["reason_codes"].to_list()[0][0]["field"] == "purpose"
+    assert careful.score(car)["reasons"].to_list()[0][0].endswith("car, as no loan had.")
     assert careful.score(other)["decision"].to_list() == ["approve"]
 
 
