@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 30
 _USEFUL_SECONDS, _USEFUL_TURN_SECONDS = 60.0, 0.02  # then /health tells what hinders
+_SUPERVISOR_SECONDS = 1.0  # between two looks at whether the supervisor lives
 _NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not ignore them
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
 # A request of 1,000 rows makes 1,000 tuples, which are gone with it; by default the collector looks at each of them.
@@ -95,10 +96,12 @@ class Worker:
 
     def __init__(self, config: ServerConfig, registry: RegistryClient | None = None) -> None:
         self._config, self._registry = config, registry
+        self._supervisor: int | None = None  # the process that says when this one ends, where it is another
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in a process of its own, whose parent says when it ends: by SIGTERM, maybe before uvicorn listens."""
         self.__dict__.update(state)
+        self._supervisor = os.getppid()
         _ignore(signal.SIGINT, signal.SIGHUP, *_NOBODYS)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -110,6 +113,8 @@ class Worker:
             scope["state"].update(app=components.app, connections=components.app.connections)
             components.app.keep_metrics()
             components.follower.start()
+            if self._supervisor is not None:
+                self._follow_supervisor(self._supervisor)
             await components.wait_until_useful()
             await send({"type": "lifespan.startup.complete"})
             await receive()
@@ -117,6 +122,13 @@ class Worker:
             await send({"type": "lifespan.shutdown.complete"})
         finally:  # a second Ctrl-C cancels; the process would wait for what the registry is still asked
             components.registry.close()
+
+    def _follow_supervisor(self, supervisor: int) -> None:
+        """Stop where the supervisor has died: nobody would replace this worker, and make files of its log."""
+        if os.getppid() != supervisor:
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            asyncio.get_running_loop().call_later(_SUPERVISOR_SECONDS, self._follow_supervisor, supervisor)
 
 
 class WorkerComponents:

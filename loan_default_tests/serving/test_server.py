@@ -175,6 +175,9 @@ def test_it_becomes_ready_when_a_version_is_promoted_and_outlives_its_registry(t
         assert (health["status"], health["version"]) == ("ready", version)
         answer = started.score(body)
         assert (answer.status_code, answer.headers["x-model-version"]) == (200, str(version))
+        below = descendants(started.process.pid)
+        started.process.kill()
+        assert within(20, lambda: all(map(gone, below))), "nobody would replace a worker"
 
 
 @pytest.mark.long
