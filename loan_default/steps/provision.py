@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from loan_default.adapters.model_store import ModelStore
     from loan_default.adapters.parquet_table import ParquetTable
+    from loan_default.risk.model.scorer import Scorer
 
 _NO_VALUE = "The version in production has no value, so nothing is said of provisions."
 
@@ -51,8 +52,8 @@ def provide_for(
     Raises:
         BadInput: no version is in production, or the loans do not say when their file was taken.
     """
-    from loan_default.risk.value.open_loans import provision_problem, read_open
-    from loan_default.risk.value.provision import LossModel, provision_loans, summarise
+    from loan_default.risk.value.open_loans import provision_problem
+    from loan_default.risk.value.provision import summarise
 
     version = version_in_production(models.tracking)
     head = {"version": version.version, "measured_at": now.isoformat(timespec="seconds")}
@@ -69,9 +70,7 @@ def provide_for(
     if open_loans.is_empty():
         remove(target)
         return {**head, "problem": "Every loan of the file has ended, so there is nothing to provide for."}
-    labels = open_loans.select(contract.id_name, _quarter(contract), *_segments(contract))
-    read = read_open(scorer, open_loans, snapshot)
-    rows = labels.hstack(provision_loans(LossModel.of(scorer), read, policy.provision))
+    rows = _provide(scorer, open_loans, contract, snapshot, policy)
     with workspace.scratch(target.name) as (part,):
         rows.write_parquet(part)
         store(part, target)
@@ -87,6 +86,16 @@ def provide_for(
         **summarise(rows, policy.provision, groups),
         "declined": _parcelled(contract, workspace, now),
     }
+
+
+def _provide(scorer: Scorer, loans: pl.DataFrame, contract: Contract, snapshot: date, policy: Policy) -> pl.DataFrame:
+    """Return a row for each open loan: what it is told apart by, and its provisions."""
+    from loan_default.risk.value.open_loans import read_open
+    from loan_default.risk.value.provision import LossModel, provision_loans
+
+    labels = loans.select(contract.id_name, _quarter(contract), *_segments(contract))
+    provisions = provision_loans(LossModel.of(scorer), read_open(scorer, loans, snapshot), policy.provision)
+    return labels.hstack(provisions)
 
 
 def _parcelled(contract: Contract, workspace: Workspace, now: datetime) -> Mapping[str, Any] | None:

@@ -74,8 +74,21 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     frame = frame.with_columns(_limit(field, pl.col(field.name)) for field in limited if not field.derived)
     frame = _with_derived(frame, contract, {field.name for field in fields}, dtypes)
     frame = frame.with_columns(_loan_id(table, contract))
-    rules = [FAULTY] if faults else []
-    rules += [
+    rules = [*([FAULTY] if faults else []), *_field_rules(table, contract, fields, dtypes)]
+    if with_outcome:
+        frame = frame.with_columns(_outcome(contract, dtypes))
+        rules += _outcome_rules(contract, dtypes)
+        if not contract.outcomes_are_final:
+            frame = frame.with_columns(_maturity(contract, dtypes))
+        if rule := contract.outcome.known:
+            frame = frame.with_columns(_last_payment(contract, rule, dtypes))
+    return frame, rules
+
+
+def _field_rules(table: LoanTable, contract: Contract, fields: Sequence[LoanField], dtypes: Dtypes) -> list[RowRule]:
+    """List the rules on single fields: whether each was read as it stands, then whether its value is allowed."""
+    present = [field for field in fields if field.column in dtypes]
+    rules = [
         _reading_rule(field, dtypes[field.column], contract, table.source)
         for field in present
         if not _always_readable(field, dtypes)
@@ -94,14 +107,7 @@ def parse_table(table: LoanTable, contract: Contract, *, with_outcome: bool) -> 
     if table.read_on:
         past = (contract.time_name if contract.has_time else None, LAST_PAYMENT)
         rules += [_future_rule(field, table.read_on) for field in present if field.name in past]
-    if with_outcome:
-        frame = frame.with_columns(_outcome(contract, dtypes))
-        rules += _outcome_rules(contract, dtypes)
-        if not contract.outcomes_are_final:
-            frame = frame.with_columns(_maturity(contract, dtypes))
-        if rule := contract.outcome.known:
-            frame = frame.with_columns(_last_payment(contract, rule, dtypes))
-    return frame, rules
+    return rules
 
 
 def no_loan(contract: Contract) -> pl.Expr:

@@ -64,16 +64,13 @@ def read_open(scorer: Scorer, loans: pl.DataFrame, snapshot: date) -> OpenLoans:
     if STANDING_MONTH in loans.columns:
         since = _column(loans, month_number(pl.col(STANDING_MONTH)) - issued)
         months = np.where(np.isnan(since), until_file, since)
-        days, balance = (_column(loans, pl.col(name)) for name in (STANDING_DAYS, STANDING_BALANCE))
-    paid = _column(loans, pl.col(MONTHS_PAID)) if MONTHS_PAID in loans.columns else np.full(loans.height, np.nan)
-    lent = _column(loans, pl.col(f"{AMOUNT}funded")) if f"{AMOUNT}funded" in loans.columns else priced.amounts
+        days, balance = (_figures(loans, name) for name in (STANDING_DAYS, STANDING_BALANCE))
+    paid, lent, repaid = (_figures(loans, name) for name in (MONTHS_PAID, f"{AMOUNT}funded", f"{AMOUNT}principal"))
     lent = np.where(np.isnan(lent), priced.amounts, lent)
-    repaid = _column(loans, pl.col(f"{AMOUNT}principal"))
     owed = np.where(np.isnan(repaid), _scheduled(lent, priced.rates, priced.terms, months), lent - repaid)
     owed = np.where(np.isnan(balance), owed, balance)
     says_paid = MONTHS_PAID in loans.columns and not contract.outcome.is_told_by_files
     overdue = np.maximum(until_file - np.nan_to_num(paid) - 1, 0) if says_paid else paid
-    granted = _column(loans, pl.col(GRANTED_PD)) if GRANTED_PD in loans.columns else np.full(loans.height, np.nan)
     return OpenLoans(
         pds=scorer.score(loans, with_reasons=False)["pd"].to_numpy(),
         balances=np.maximum(owed, 0.0),
@@ -81,7 +78,7 @@ def read_open(scorer: Scorer, loans: pl.DataFrame, snapshot: date) -> OpenLoans:
         terms=priced.terms,
         months=np.maximum(months, 0),
         overdue=np.where(np.isnan(days), overdue, days / _DAYS_A_MONTH),
-        granted_pds=granted,
+        granted_pds=_figures(loans, GRANTED_PD),
         hazard_margins=scorer.hazard.margins(scorer.space.matrix(loans)) if scorer.hazard else None,
     )
 
@@ -89,6 +86,11 @@ def read_open(scorer: Scorer, loans: pl.DataFrame, snapshot: date) -> OpenLoans:
 def select_open(loans: pl.LazyFrame) -> pl.LazyFrame:
     """Select the loans without an outcome."""
     return loans.filter(pl.col(OUTCOME).is_null())
+
+
+def _figures(loans: pl.DataFrame, name: str) -> Floats:
+    """Return a column of the loans (n,); NaN where a loan has no value, and throughout where there is no column."""
+    return _column(loans, pl.col(name)) if name in loans.columns else np.full(loans.height, np.nan)
 
 
 def _column(loans: pl.DataFrame, value: pl.Expr) -> Floats:
