@@ -83,10 +83,16 @@ def _over_base(text: tuple[Path, str], *base: tuple[Path, str]) -> Document:
 
 
 def _over(base: Any, content: Any) -> Any:
-    """Lay what a file says over what another does, key by key; a file that says nothing stays one."""
+    """Lay the keys of a file's sections over those of a base; a file that says nothing stays one.
+
+    What a key holds counts as it is written, so that names such as those of scenarios may be fewer.
+    """
     if not isinstance(base, dict) or not isinstance(content, dict):
         return content
-    return {**base, **{key: _over(base.get(key), value) for key, value in content.items()}}
+    return {
+        key: {**base[key], **value} if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in {**base, **content}.items()
+    }
 
 
 def _read(path: Path) -> str:

@@ -92,6 +92,14 @@ def test_a_policy_that_says_what_differs_leaves_the_rest_as_shipped(tmp_path: Pa
         load_policy(path)
 
 
+def test_a_policy_that_names_scenarios_has_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("provision: {scenarios: {calm: {weight: 3}, storm: {hazard: 2}}}\n", encoding="utf-8")
+    provision, shipped = load_policy(path).provision, load_policy().provision
+    assert provision.weights == {"calm": 0.75, "storm": 0.25}
+    assert provision.stage_3_months == shipped.stage_3_months
+
+
 @pytest.mark.parametrize(
     ("text", "sentence_part"),
     [("decision: [", "line 2: this is no YAML"), ("", "line 1: the file holds nothing"), ("[a]", "line 1: ")],
