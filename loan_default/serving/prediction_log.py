@@ -14,6 +14,8 @@ from loan_default.serving.decision_records import DecidingVersion, Entry, encode
 from loan_default.serving.journal import Frame, Fsync, Journal, age_of_oldest
 from loan_default.serving.log_status import LogStatus
 
+_LATE_SECONDS = 300.0  # a segment is closed after a minute, and becomes a file at once
+
 
 class PredictionLog:
     """One worker's log."""
@@ -49,8 +51,11 @@ class PredictionLog:
     @property
     def status(self) -> LogStatus:
         """Tell what keeps rows from the journal or from the storage, if anything does."""
-        files = LogStatus.read(self._folder)
-        return LogStatus(self._journal.trouble or files.trouble, files.damaged_rows)
+        files, lag = LogStatus.read(self._folder), self.lag_seconds
+        trouble = self._journal.trouble or files.trouble
+        if trouble is None and lag > _LATE_SECONDS:  # who does not get on cannot tell
+            trouble = f"Scored rows have waited {lag / 60:,.0f} minutes in {self._folder}; what makes files of them hangs."
+        return LogStatus(trouble, files.damaged_rows)
 
     @property
     def lag_seconds(self) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -90,3 +92,17 @@ def test_it_tells_of_the_disk_and_of_the_files(new_log: NewLog, tmp_path: Path) 
     assert log.status == status
     (tmp_path / "journal" / "files.json").write_text("{")
     assert "files.json cannot be read (" in (log.status.trouble or "")
+
+
+@pytest.mark.parametrize(("minutes", "is_told"), [(4, False), (7, True)])
+def test_it_tells_of_rows_that_wait_although_nothing_refuses_them(
+    new_log: NewLog, tmp_path: Path, minutes: int, is_told: bool
+) -> None:
+    log = new_log(rows_per_file=1)
+    log.append([entry("r1")])
+    assert within(10, partial(is_closed, tmp_path / "journal", 1))
+    (segment,) = list_segments(tmp_path / "journal")
+    moment = time.time() - 60 * minutes
+    os.utime(segment, (moment, moment))
+    sentence = f"Scored rows have waited 7 minutes in {tmp_path / 'journal'}; what makes files of them hangs."
+    assert log.status.trouble == (sentence if is_told else None)
