@@ -83,7 +83,7 @@ class Settings:
     web_port: int = 5002  # of the pages
     web_user_header: str = ""  # by which a proxy before the pages names who has signed in
     notice_template: Path | None = None  # of the notice that an applicant gets
-    web_proxies: tuple[str, ...] = ("127.0.0.1", "::1")  # the addresses from which that header counts
+    web_proxies: tuple[str, ...] = ("127.0.0.1", "::1")  # from which that header and X-Forwarded-For count
     sensors: bool = True  # run from the start
     schedules: bool = False  # run from the start
     time_zone: str = "UTC"  # of the schedules

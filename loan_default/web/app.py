@@ -116,6 +116,8 @@ _TITLES = {403: "You may not see this page", 404: "There is no such page", 405: 
 def _show_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = _TITLES.get(error.status_code, "This cannot be shown")
+    if request.method == "POST":
+        title = "Nothing was done"
     own_words = error.detail != HTTPStatus(error.status_code).phrase
     return render(request, "error.html", error.status_code, title=title, sentence=error.detail if own_words else "")
 

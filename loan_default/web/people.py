@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from starlette.exceptions import HTTPException
 
 from loan_default.risk.errors import BadInput
+from loan_default.settings import WEB_PROXIES
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -32,6 +33,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 SESSION = "loan_default_session"
 SESSION_SECONDS = 12 * 3600
 _NAME = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
+_ALLOWED = "up to 64 letters, digits, '.', '_', '-', '+' and '@'"  # of a name
 _ANYBODY = "*"  # of an entry: whoever the proxy names
 _FAILURES, _FAILURE_SECONDS = 5, 300.0  # of one name or one address, after which it has to wait
 
@@ -93,7 +95,7 @@ def new_entry(name: str, role: Role, password: str) -> str:
     from argon2 import PasswordHasher
 
     if not _NAME.fullmatch(name):
-        raise BadInput(f"{name!r} is no name of a user; use up to 64 letters, digits, '.', '_', '-', '+' and '@'.")
+        raise BadInput(f"{name!r} is no name of a user; use {_ALLOWED}.")
     if len(password) < 10:
         raise BadInput("The password has fewer than 10 characters; choose a longer one.")
     return f"{name}:{role}:{PasswordHasher().hash(password)}"
@@ -101,16 +103,31 @@ def new_entry(name: str, role: Role, password: str) -> str:
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy that signs people in: the header by which it names them, and the addresses that it comes from."""
+    """A proxy before the pages: the addresses that it comes from, and its header of who has signed in, if any."""
 
     header: str = ""
     addresses: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
 
     def name_in(self, connection: HTTPConnection) -> str | None:
-        """Return the name that the proxy sends; None where it sends none, or somebody else does."""
-        name = connection.headers.get(self.header, "")
-        peer = connection.client.host if connection.client else ""
-        return name if self._is_proxy(peer) and _NAME.fullmatch(name) else None
+        """Return the name that the proxy sends; None where it sends none or several, or somebody else does."""
+        names = connection.headers.getlist(self.header)
+        usable = self._is_proxy(_peer(connection)) and len(names) == 1 and _NAME.fullmatch(names[0])
+        return names[0] if usable else None
+
+    def explain_refusal(self, connection: HTTPConnection) -> str:
+        """Say why a connection has no `name_in` it."""
+        peer, names = _peer(connection), ", ".join(connection.headers.getlist(self.header))
+        if not self._is_proxy(peer):
+            return f"A proxy says who has signed in, and {peer} is none: {WEB_PROXIES} names their addresses."
+        if not names:
+            return f"The proxy before these pages names nobody who has signed in: it sends no {self.header}."
+        return f"The proxy before these pages sends {names[:100]!r} as {self.header}; a name is {_ALLOWED}."
+
+    def address_of(self, connection: HTTPConnection) -> str:
+        """Return the address that somebody asks from: of one whom a proxy lets in the address that the proxy sends."""
+        peer = _peer(connection)
+        forwarded = ",".join(connection.headers.getlist("X-Forwarded-For")).rpartition(",")[2].strip()
+        return forwarded if forwarded and self._is_proxy(peer) else peer
 
     def _is_proxy(self, peer: str) -> bool:
         try:
@@ -118,6 +135,10 @@ class Proxy:
         except ValueError:
             return False
         return any(address in network for network in self.addresses)
+
+
+def _peer(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else ""
 
 
 @dataclass(frozen=True)

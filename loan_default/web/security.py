@@ -92,7 +92,7 @@ class Security:
         if person is not None or path.startswith(_OPEN):
             return None
         if not self._people.sign_in_here:
-            return PlainTextResponse("The proxy before these pages names nobody who has signed in.", 401)
+            return PlainTextResponse(self._people.proxy.explain_refusal(connection), 401)
         leads_back = connection.scope["method"] in _SAFE_METHODS and path != "/"
         page = f"{path}?{connection.url.query}" if connection.url.query else path
         return RedirectResponse(f"/sign-in?{urlencode({'next': page})}" if leads_back else "/sign-in", 303)

@@ -59,7 +59,7 @@ def plan(settings: Settings, host: str | None = None, port: int | None = None) -
                 f"{WEB_USERS}: {user.name} has no password; make the entry by loan-default web-user, or set "
                 f"{WEB_USER_HEADER} behind a proxy that signs people in."
             )
-    proxy = Proxy(header, _networks(settings.web_proxies)) if header else Proxy()
+    proxy = Proxy(header, _networks(settings.web_proxies))
     key = settings.secrets.get(WEB_KEY, "")
     people = People(users, proxy, key.encode()) if key else People(users, proxy)
     return WebConfig(host or LOOPBACK, port or settings.web_port, people)

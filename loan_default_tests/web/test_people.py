@@ -29,8 +29,10 @@ ANNA = User("anna", "officer", HASH)
 LOOPBACK = (ipaddress.ip_network("127.0.0.1"),)
 
 
-def connection(headers: Mapping[str, str], client: str = "127.0.0.1") -> HTTPConnection:
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+def connection(headers: Mapping[str, str | list[str]], client: str = "127.0.0.1") -> HTTPConnection:
+    """Make a connection; a header with a list of values is sent as often."""
+    sent = ((name, [values] if isinstance(values, str) else values) for name, values in headers.items())
+    raw = [(name.lower().encode(), value.encode()) for name, values in sent for value in values]
     return HTTPConnection({"type": "http", "headers": raw, "client": (client, 1)})
 
 
@@ -101,8 +103,37 @@ def test_a_proxy_names_who_signed_in_and_nobody_else_does() -> None:
     assert people.identify(connection({"X-User": "anna"}, client="10.0.0.7")) is None
     assert people.identify(connection({})) is None
     assert people.identify(connection({"X-User": "an na"})) is None
+    assert people.identify(connection({"X-User": ["anna", "bob"]})) is None, "one of them may be the caller's own"
     everybody = People({"*": User("*", "officer")}, Proxy("X-User", LOOPBACK))
     assert everybody.identify(connection({"X-User": "bob"})) == Person("bob", "officer")
+
+
+@pytest.mark.parametrize(
+    ("headers", "client", "sentence"),
+    [
+        ({"X-User": "anna"}, "10.0.0.7", "10.0.0.7 is none: LOAN_DEFAULT_WEB_PROXIES names their addresses."),
+        ({}, "127.0.0.1", "names nobody who has signed in: it sends no X-User."),
+        ({"X-User": "BANK\\anna"}, "127.0.0.1", r"sends 'BANK\\anna' as X-User; a name is up to 64 letters, digits,"),
+        ({"X-User": ["anna", "bob"]}, "127.0.0.1", "sends 'anna, bob' as X-User; a name is"),
+    ],
+)
+def test_who_comes_by_a_proxy_without_a_name_learns_why(
+    headers: Mapping[str, str | list[str]], client: str, sentence: str
+) -> None:
+    assert sentence in Proxy("X-User", LOOPBACK).explain_refusal(connection(headers, client))
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client", "address"),
+    [
+        ("9.9.9.9, 10.0.0.7", "127.0.0.1", "10.0.0.7"),  # the proxy adds to what the caller sent
+        (["9.9.9.9", "10.0.0.7"], "127.0.0.1", "10.0.0.7"),
+        ("10.0.0.7", "10.0.0.8", "10.0.0.8"),  # no proxy
+        ([], "127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_failures_count_for_the_address_behind_a_proxy(forwarded: str | list[str], client: str, address: str) -> None:
+    assert Proxy(addresses=LOOPBACK).address_of(connection({"X-Forwarded-For": forwarded}, client)) == address
 
 
 def test_too_many_failures_have_to_wait_and_others_do_not() -> None:

@@ -64,6 +64,7 @@ def test_a_form_of_another_site_is_not_taken(signed_in: TestClient, headers: dic
 def test_a_form_without_its_token_is_not_taken(signed_in: TestClient) -> None:
     answer = signed_in.post("/sign-out", data={TOKEN: "x"})
     assert answer.status_code == 403
+    assert "<h1>Nothing was done</h1>" in answer.text
     assert "This form is too old, or of another page" in answer.text
     assert signed_in.get("/score").status_code == 200
 

@@ -18,8 +18,10 @@ _WRONG = "The name or the password is wrong."
 
 
 def show(request: Request) -> Response:
-    """Show the form of signing in."""
-    return _page(request, safe_path(request.query_params.get("next", "/")))
+    """Show the form of signing in; lead on where nobody signs in by a password."""
+    people: People = request.app.state.people
+    next_page = safe_path(request.query_params.get("next", "/"))
+    return _page(request, next_page) if people.sign_in_here else RedirectResponse(next_page, 303)
 
 
 def sign_in(request: Request, form: Form) -> Response:
@@ -27,7 +29,7 @@ def sign_in(request: Request, form: Form) -> Response:
     people: People = request.app.state.people
     limit: SignInLimit = request.app.state.sign_in_limit
     name, next_page = form.get("name", ""), safe_path(form.get("next", "/"))
-    keys = f"name {name}", f"address {request.client.host if request.client else ''}"
+    keys = f"name {name}", f"address {people.proxy.address_of(request)}"
     if seconds := limit.seconds_to_wait(keys):
         sentence = f"There were too many wrong passwords; try again in {plural(seconds // 60 + 1, 'minute')}."
         return _page(request, next_page, sentence, 429, {"Retry-After": str(seconds)})

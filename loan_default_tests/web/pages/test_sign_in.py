@@ -59,3 +59,9 @@ def test_a_wrong_password_is_said_and_too_many_have_to_wait(client: TestClient) 
 def test_signing_in_leads_to_no_other_site(client: TestClient) -> None:
     answer = send_form(client, "/sign-in?next=https://evil.example", "/sign-in", name="anna", password=PASSWORD)
     assert answer.headers["Location"] == "/"
+
+
+def test_there_is_no_form_where_nobody_signs_in_by_a_password(tmp_path: Path) -> None:
+    client = client_of(create_app(Settings(tmp_path), People()))
+    answer = client.get("/sign-in?next=/versions")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/versions")
