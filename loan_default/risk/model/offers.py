@@ -62,7 +62,11 @@ class FoundOffers(NamedTuple):
 
 class _Candidate(NamedTuple):
     changes: Mapping[str, Value]
-    steps: int  # away from what the applicant has, of all fields together
+    steps: Mapping[str, int]  # of each field, away from what the applicant has
+
+    @property
+    def distance(self) -> int:
+        return sum(self.steps.values())
 
 
 def find_offers(
@@ -90,12 +94,12 @@ def find_offers(
         decline, those that a person reviews. For an application that is approved, one by which the lender earns more.
     """
     steps = {field.name: [*_steps(contract, field, application)] for field in contract.features}
-    single = [_Candidate({name: value}, number) for name, values in steps.items() for number, value in values]
+    single = [_Candidate({name: value}, {name: number}) for name, values in steps.items() for number, value in values]
     answered = _answered(contract, application, single, score)
     pairs = []
     if not any(answer.decision == DECISIONS[0] for _, answer in answered):
         sparse = {name: _sparse(values) for name, values in steps.items()}
-        pairs = nsmallest(CANDIDATES_AT_MOST, _pairs(sparse), key=lambda candidate: candidate.steps)
+        pairs = nsmallest(CANDIDATES_AT_MOST, _pairs(sparse), key=lambda candidate: candidate.distance)
     priced = _priced_fields(contract)
     if any(answer.npv is not None for _, answer in answered):
         pairs += _pairs({name: values for name, values in steps.items() if name in priced})
@@ -145,7 +149,7 @@ def _priced_fields(contract: Contract) -> set[str]:
 def _earning_most(answered: Sequence[tuple[_Candidate, Answer]], priced: set[str], npv: float | None) -> list[Offer]:
     """Return the approved amount and term with the highest value, if there is one, and if it is above `npv`."""
     approved = [
-        (answer.npv, -candidate.steps, candidate, answer)
+        (answer.npv, -candidate.distance, candidate, answer)
         for candidate, answer in answered
         if answer.decision == DECISIONS[0] and answer.npv is not None and candidate.changes.keys() <= priced
     ]
@@ -232,7 +236,7 @@ def _pairs(steps: Mapping[str, Sequence[tuple[int, Value]]]) -> Iterator[_Candid
     """Yield changes of two fields."""
     for (first, values), (second, others) in combinations(steps.items(), 2):
         for (number, value), (other_number, other) in product(values, others):
-            yield _Candidate({first: value, second: other}, number + other_number)
+            yield _Candidate({first: value, second: other}, {first: number, second: other_number})
 
 
 def _sparse(values: Sequence[tuple[int, Value]]) -> Sequence[tuple[int, Value]]:
@@ -252,11 +256,19 @@ def _answered(
 
 
 def _smallest(answered: Sequence[tuple[_Candidate, Answer]], decision: str) -> list[Offer]:
-    """Return of each set of fields the smallest change that leads to a decision, fewer fields first."""
+    """Return of each set of fields the smallest change that leads to a decision, fewer fields first.
+
+    Where a field alone leads there, nothing else has to change beside so many steps of it.
+    """
     best: dict[frozenset[str], tuple[_Candidate, Answer]] = {}
-    for candidate, answer in answered:
-        fields = frozenset(candidate.changes)
-        if answer.decision == decision and (fields not in best or candidate.steps < best[fields][0].steps):
+    enough: dict[str, int] = {}  # steps of a field alone
+    leading = [each for each in answered if each[1].decision == decision]
+    for candidate, answer in sorted(leading, key=lambda each: len(each[0].steps)):
+        fields = frozenset(candidate.steps)
+        if any(number >= enough.get(name, math.inf) for name, number in candidate.steps.items()):
+            continue
+        if fields not in best or candidate.distance < best[fields][0].distance:
             best[fields] = candidate, answer
-    fewest_first = sorted(best.values(), key=lambda each: len(each[0].changes))
-    return [Offer(candidate.changes, *answer) for candidate, answer in fewest_first]
+        if len(fields) == 1:
+            enough.update(candidate.steps)
+    return [Offer(candidate.changes, *answer) for candidate, answer in best.values()]

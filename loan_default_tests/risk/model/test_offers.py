@@ -61,6 +61,13 @@ def test_two_fields_change_only_where_one_does_not_help(contract: Contract) -> N
     assert len(score.calls) == 2
 
 
+def test_no_second_field_changes_beside_one_that_is_enough(contract: Contract) -> None:
+    score = answer_below(0.1, annual_inc=0.1 / 60_000, loan_amnt=0.11 / 23_500, dti=0.02 / 22)
+    offers = find_offers(contract, APPLICATION, "decline", score)
+    assert [offer.decision for offer in offers] == ["review", "review"]
+    assert [offer.changes for offer in offers] == [{"loan_amnt": 16_000.0}, {"loan_amnt": 20_000.0, "dti": 6.0}]
+
+
 def test_where_nothing_is_approved_a_review_is_offered_to_whom_was_declined_alone(contract: Contract) -> None:
     score = answer_below(0.15, annual_inc=0.25 / 60_000, term=0.06 / 60)
     offers = find_offers(contract, APPLICATION, "decline", score)
