@@ -54,7 +54,9 @@ class PredictionLog:
         files, lag = LogStatus.read(self._folder), self.lag_seconds
         trouble = self._journal.trouble or files.trouble
         if trouble is None and lag > _LATE_SECONDS:  # who does not get on cannot tell
-            trouble = f"Scored rows have waited {lag / 60:,.0f} minutes in {self._folder}; what makes files of them hangs."
+            trouble = (
+                f"Scored rows have waited {lag / 60:,.0f} minutes in {self._folder}; what makes files of them hangs."
+            )
         return LogStatus(trouble, files.damaged_rows)
 
     @property

@@ -346,7 +346,8 @@ def vintages(
 def trade_off(series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple[str, str]) -> dict[str, Any]:
     """Draw what is earned (sums, y) against a share (x) as lines, by series, each in its own order."""
     x = {"field": "x", "type": "quantitative", "axis": {"format": PERCENT, "title": axes[0]}}
-    y = {"field": "y", "type": "quantitative", "axis": {"format": "~s", "title": axes[1], "grid": True}}
+    axis = {"format": "~s", "labelExpr": "datum.value ? datum.label : '0'", "title": axes[1], "grid": True}  # not 0k
+    y = {"field": "y", "type": "quantitative", "axis": axis}
     values = [
         {"x": share, "y": earned, "series": name, "order": number}
         for name, pairs in series.items()

@@ -21,7 +21,7 @@ def test_decisions_stand_newest_first_with_who_and_why(pages: TestClient) -> Non
     assert re.search(
         r'policy, run <a class="mono" href="http://127.0.0.1:3000/runs/([0-9a-f]{8})[0-9a-f-]{28}">\1</a>', text
     )
-    assert "AUC 0.61 is no gain over that of version 1." in text
+    assert "Version 2 gains no AUC over version 1." in text
 
 
 def test_without_decisions_the_page_says_what_to_do(empty_pages: TestClient) -> None:
