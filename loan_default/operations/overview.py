@@ -105,8 +105,9 @@ def advise_on_versions(status: Status) -> Iterator[Diagnosis]:
             "versions", "wrong", f"No version is in production; version {staging.version} waits.{reason}", remedy
         )
         return
-    if status.performance and status.performance.verdict == "degraded":
-        message = f"Version {status.performance.model_version} has degraded on loans whose outcomes are known."
+    measured = status.performance
+    if measured and measured.verdict == "degraded" and measured.model_version == production.version:
+        message = f"Version {production.version} has degraded on loans whose outcomes are known."
         yield Diagnosis("performance", "wrong", message, "Look at Promised and realised, and train on newer loans.")
 
 

@@ -58,7 +58,10 @@ def test_what_a_person_decided_is_shown(tmp_path: Path) -> None:
         os.environ |= environment_of(settings)
         prepare_process(settings)
         client = client_of(create_app(settings, People()))
+        assert "Version 1 has degraded" in client.get("/").text
         promotion.promote_by_hand(settings, 2, "A trial of the second.")
+        assert "has degraded" not in client.get("/").text, "which is of a version that was in production"
+        assert "Version 1, in production when it was measured" in client.get("/promised").text
         by_hand = client.get("/versions/2").text
         assert "A trial of the second." in by_hand and "Before that the policy decided" in by_hand
         assert "Version 2 gains no AUC over version 1." in by_hand[by_hand.index("What the gate found") :]
