@@ -86,6 +86,15 @@ def with_links_of_the_site(text: str, source: str, pages: Mapping[str, str], rep
     return re.sub(r"\]\(([^)\s]+)\)", move, text)
 
 
+def with_parted_lists(text: str) -> str:
+    """Return a page with an empty line between a paragraph and its list, which GitHub does without and the site not."""
+    blocks = re.split(r"(^ *```.*?^ *```$)", text, flags=re.M | re.S)  # those of code stay as they are
+    blocks[::2] = [
+        re.sub(r"^(?![-#|\s]|\d+\. )(.+\n)(?=- |\d+\. )", r"\1\n", block, flags=re.M) for block in blocks[::2]
+    ]
+    return "".join(blocks)
+
+
 def write_written_pages() -> None:
     """Copy what people wrote to where the site is rendered from."""
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
@@ -95,7 +104,7 @@ def write_written_pages() -> None:
         if source.endswith(".md"):
             text = (ROOT / source).read_text(encoding="utf-8")
             repository = f"{urls['Repository']}/blob/main"
-            text = with_links_of_the_site(text, source, {**pages, **MADE_OF}, repository)
+            text = with_parted_lists(with_links_of_the_site(text, source, {**pages, **MADE_OF}, repository))
             (PAGES / target).write_text(text, encoding="utf-8")
         else:
             shutil.copy(ROOT / source, PAGES / target)

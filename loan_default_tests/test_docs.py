@@ -196,6 +196,12 @@ def test_a_link_leads_to_the_page_in_the_site_and_elsewhere_to_the_repository() 
     )
 
 
+def test_a_list_below_a_paragraph_is_one_in_the_site() -> None:
+    text = "Names:\n- a\n  b\n- c\n\n```text\nx\n- y\n```\nThen:\n1. d\n2. e\n"
+    parted = "Names:\n\n- a\n  b\n- c\n\n```text\nx\n- y\n```\nThen:\n\n1. d\n2. e\n"
+    assert site().with_parted_lists(text) == parted
+
+
 def test_a_page_that_would_ask_another_server_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         '<link rel="stylesheet" href="a.css"><a href="https://x.org">x</a><img src="b.png">'
