@@ -53,7 +53,7 @@ class Pages:
     def opened(self, path: str, expected: str = "", **options: Any) -> Iterator[Any]:
         """Open a page as somebody new; fail at the end on what no page may do, but for an `expected` message."""
         context = self.browser.new_context(base_url=self.url, viewport=WIDE, **options)
-        context.set_default_navigation_timeout(120_000)  # of a busy machine; the first pages load libraries
+        context.set_default_timeout(120_000)  # of a busy machine; the first pages load libraries
         page, troubles = context.new_page(), list[str]()
         page.on(
             "console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None
