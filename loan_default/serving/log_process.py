@@ -126,13 +126,13 @@ class LogProcess:
 
 def make_files(files: LogFiles, journal: Path, stop: threading.Event) -> None:
     """Make files of segments as soon as they are closed, until it is told to stop; then of those that are."""
-    pruned_on, told = date.min, LogStatus.read(journal)
+    pruned_on, written = date.min, LogStatus.read(journal)
     while True:
         is_last = stop.is_set()
         files.store_closed()
-        if (status := files.status) != told:
+        if (status := files.status) != written:
             status.write(journal)
-            told = status
+            written = status
         if is_last:
             return
         if pruned_on < (today := datetime.now(UTC).date()):

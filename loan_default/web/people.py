@@ -189,7 +189,7 @@ class People:
     def end(self, cookie: str) -> None:
         """Let nobody use a session any more, who may have copied its cookie."""
         now = time.monotonic()
-        for ended in [ended for ended, at in self._ended.items() if now - at > SESSION_SECONDS]:
+        for ended in [ended for ended, ended_at in self._ended.items() if now - ended_at > SESSION_SECONDS]:
             del self._ended[ended]  # it has expired
         if self._of_session(cookie) is not None:
             self._ended[cookie] = now

@@ -56,7 +56,9 @@ def test_a_brief_table_has_some_of_the_columns_of_the_whole() -> None:
     brief = brief_table(3, records)
     assert brief.equals(table_of(DecidingVersion.of(3, scorer("xgboost")), records).select(*BRIEF))
     assert brief["decision_id"].to_list() == [
-        text_of(one.first, row) for one, rows in zip(logged, ([0], [0, 1], [7]), strict=True) for row in rows
+        text_of(logged_entry.first, row)
+        for logged_entry, rows in zip(logged, ([0], [0, 1], [7]), strict=True)
+        for row in rows
     ]
 
 

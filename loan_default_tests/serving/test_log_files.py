@@ -116,21 +116,21 @@ def test_rows_come_back_as_they_were_decided(new_log: NewLog, tmp_path: Path) ->
     log = new_log(shadow=shadow)
     nothing = Applications([None], [[math.nan] * len(FEATURES)])
     declined = Predictions([0.5], [-12], ["decline"], [["High."]], [[CODE]])
-    one = entry("r1", caller="los", trace_id="ab" * 16, output="pd")
-    two, three = entry("r2", number=13.99, count=2), entry("r3", applications=nothing, predictions=declined)
+    first = entry("r1", caller="los", trace_id="ab" * 16, output="pd")
+    second, third = entry("r2", number=13.99, count=2), entry("r3", applications=nothing, predictions=declined)
     part = entry("r4", positions=[7], on_behalf_of="Ann B.")
-    log.append(one, two)
-    log.append(three, part)
+    log.append(first, second)
+    log.append(third, part)
     log.close()
     (frame,) = frames_in(tmp_path)
     assert frame.schema == log_schema(contract())
     assert frame["decision_id"].is_sorted()
     rows = [
-        expected(one, caller="los", trace_id="ab" * 16, output="pd", shadow_version=4, shadow_pd=0.25),
-        expected(two, number=13.99),
-        expected(two, 1, number=13.99),
+        expected(first, caller="los", trace_id="ab" * 16, output="pd", shadow_version=4, shadow_pd=0.25),
+        expected(second, number=13.99),
+        expected(second, 1, number=13.99),
         {
-            **expected(three, id=None, pd=0.5, score=-12, decision="decline", reasons=["High."], reason_codes=[CODE]),
+            **expected(third, id=None, pd=0.5, score=-12, decision="decline", reasons=["High."], reason_codes=[CODE]),
             **dict.fromkeys(contract().feature_names),
         },
         expected(part, 7, on_behalf_of="Ann B.", shadow_version=4, shadow_pd=0.5),
@@ -275,13 +275,13 @@ def test_a_term_by_product_that_no_model_sees_is_logged(tmp_path: Path) -> None:
 def test_a_bucket_holds_the_same_files(new_log: NewLog, bucket: UPath, tmp_path: Path) -> None:
     layout = StorageLayout(bucket / "prefix")
     log = new_log(str(layout.root))
-    one, two = entry("r1"), entry("r2", AT + timedelta(hours=1))
-    log.append(one, two)
+    first, second = entry("r1"), entry("r2", AT + timedelta(hours=1))
+    log.append(first, second)
     log.close()
     objects = {name: file for name, file in objects_in(layout.prediction_log).items() if name.endswith(".parquet")}
     assert [name.split("/")[1] for name in sorted(objects)] == ["09", "10"]
     frames = [pl.read_parquet(objects[name]).drop("issue_d") for name in sorted(objects)]
-    assert pl.concat(frames).to_dicts() == [expected(one), expected(two, at=AT + timedelta(hours=1))]
+    assert pl.concat(frames).to_dicts() == [expected(first), expected(second, at=AT + timedelta(hours=1))]
     rows = prediction_history.scan(layout, contract(), tmp_path, AT.date() + timedelta(days=9)).collect()
     assert rows["id"].to_list() == ["loan-7"] * 2
     assert list(objects_in(layout.prediction_history)) == [f"log-{AT:%Y-%m-%d}.parquet"]

@@ -338,12 +338,12 @@ def test_what_was_answered_before_a_kill_is_in_the_log(
         time.sleep(1.5)
         workers = descendants(started.process.pid)
         os.killpg(started.process.pid, signal.SIGKILL)
-        at = time.monotonic()
+        killed_at = time.monotonic()
         killed.set()
         for thread in asking:
             thread.join()
         assert within(10, lambda: all(map(gone, workers)))
-    durable = {decision_id for moment, decision_id in answered if moment <= at - lost_seconds}
+    durable = {decision_id for moment, decision_id in answered if moment <= killed_at - lost_seconds}
     assert len(durable) > 50
     with running(tracking, home, LOAN_DEFAULT_LOG_FSYNC=fsync) as again:
         again.until(lambda health: health["version"] == versions[0])

@@ -124,12 +124,12 @@ class Incidence:
 
     def defaulted_by(self, months: Floats) -> Floats:
         """Return the probability of default within so many months from the issue of each loan (n,)."""
-        return _at(self.defaulted, months)
+        return _incidence_after(self.defaulted, months)
 
     def defaulted_after(self, months: Floats) -> Floats:
         """Return the probability that a loan that still runs after so many months (n,) ends in default (n,)."""
         before = self.defaulted_by(months)
-        running = 1 - before - _at(self.repaid, months)
+        running = 1 - before - _incidence_after(self.repaid, months)
         return np.clip((self.lifetime - before) / np.maximum(running, 1e-9), 0, 1)
 
     def by_month(self, term: int, months_after_default: int) -> tuple[Floats, Floats]:
@@ -169,7 +169,7 @@ def _spread(positions: Ints, term: int) -> Floats:
     return spread
 
 
-def _at(incidence: Floats, months: Floats) -> Floats:
+def _incidence_after(incidence: Floats, months: Floats) -> Floats:
     """Read an incidence (n, k + 1) after so many months (n,), straight between the ends of periods."""
     position = np.clip(np.asarray(months, dtype=np.float64) / PERIOD_MONTHS, 0, incidence.shape[1] - 1)
     before = np.floor(position).astype(np.int64)

@@ -328,12 +328,12 @@ def _typical(name: str, mean: float | None, top: str | None, contract: Contract)
 def distribution_chart(field: FieldDrift, contract: Contract) -> Chart:
     """Draw a field's distribution in the batch beside that of the loans of development."""
     label = field_label(field.name, contract)
-    known = contract.by_name.get(field.name)
-    bins = _in_order([(bin_.label, bin_.reference, bin_.batch) for bin_ in field.bins], known)
-    if known is not None and known.levels:
-        words = {level: level_words(known, level) for level in known.levels}
+    declared = contract.by_name.get(field.name)
+    bins = _in_order([(bin_.label, bin_.reference, bin_.batch) for bin_ in field.bins], declared)
+    if declared is not None and declared.levels:
+        words = {level: level_words(declared, level) for level in declared.levels}
         bins = [(words.get(label, label), reference, share) for label, reference, share in bins]
-    unit = f", in {known.unit}" if known is not None and known.unit and known.unit != "count" else ""
+    unit = f", in {declared.unit}" if declared is not None and declared.unit and declared.unit != "count" else ""
     drifted = "has drifted" if field.drifted else "is stable"
     title = f"{label}{unit}"
     note = f"{field.name} {drifted}: PSI {field.psi:.3f}" if field.psi is not None else f"{field.name} {drifted}"

@@ -20,7 +20,7 @@ _PROBLEMS_SHOWN, _YEARS_SHOWN = 10, 12
 _MOSTLY_ZERO, _UNEVEN = 0.5, 0.5
 
 
-def _told(cleaning: Mapping[str, Any]) -> Iterator[str]:
+def _outcome_files(cleaning: Mapping[str, Any]) -> Iterator[str]:
     """Say of how many loans outcome files told more than the loan files do."""
     if fingerprint := cleaning.get("outcomes_fingerprint"):  # a record of before lacks it
         yield (
@@ -40,7 +40,7 @@ def data(inputs: ModelCardInputs) -> Iterator[str]:
     yield bullets(
         [
             f"Files: {names} (fingerprint `{cleaning['fingerprint']}`){as_of}.{others}",
-            *_told(cleaning),
+            *_outcome_files(cleaning),
             f"Of {loans:,} loans {cleaning['kept']:,} were kept and {cleaning['rejected']:,} rejected."
             if cleaning["rejected"]
             else f"All {loans:,} loans were kept.",
