@@ -37,6 +37,7 @@ from loan_default.risk.model.development import (
 )
 from loan_default.risk.model.estimators import RiskModel
 from loan_default.risk.model.features import FeatureSpace
+from loan_default.risk.text import plural
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -54,6 +55,7 @@ _CONNECT_SECONDS = 15
 _REPLACED_SECONDS = 60  # in which a worker that died should be replaced; then those that live go on alone
 _FITS = 4  # times that a fit is begun, as workers die
 _SILENT_SECONDS = 30  # of a worker in a fit, before the others give it up
+_FREE_SECONDS = 10.0  # in which the others should have; who waits for one to connect would never
 _GATHER_SECONDS = 120  # for the workers of a fit to find each other, and to part: one that died before never comes
 # One thread for each worker: a part or a trial is one thread's work, and Dask runs a task in each.
 _WORKER_ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -274,6 +276,21 @@ def _dead_workers(client: Client, workers: set[str]) -> set[str]:
     return set()
 
 
+def _restart_waiting(client: Client, seconds: float) -> None:
+    """Restart workers that after so many seconds are still at a task of this client, whose fit has failed.
+
+    XGBoost's workers wait without limit for each other to connect, and the thread that waits for a dead one does
+    nothing else any more: a task that Dask gives it waits for ever.
+    """
+    deadline = time.monotonic() + seconds
+    while waiting := [worker for worker, keys in client.processing().items() if {*keys} & {*client.futures}]:
+        if time.monotonic() > deadline:
+            log.warning("Restarting %s, which would wait for ever for one that died.", plural(len(waiting), "worker"))
+            client.restart_workers(waiting, raise_for_error=False)
+            return
+        time.sleep(0.25)
+
+
 @contextmanager
 def _explaining_errors() -> Iterator[None]:
     """Raise what Dask gives up as one sentence."""
@@ -379,6 +396,7 @@ class DaskDevelopment:
                         raise
                     lost = error
                 log.warning("%d of %d workers died in fit %d.", len(died), len(workers), again + 1)
+                _restart_waiting(self.engine.client, _FREE_SECONDS)
         raise BadInput(
             f"Dask workers died in each of {_FITS} fits; give each more memory (dask worker --memory-limit), or start "
             "more of them, and see what their logs say."

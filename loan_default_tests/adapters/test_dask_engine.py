@@ -1,5 +1,7 @@
 """Dask's workers against this process: the same results, also where a worker is killed in the middle."""
 
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +20,7 @@ import pytest
 from upath import UPath
 
 from loan_default.adapters import dask_engine
-from loan_default.adapters.dask_engine import DaskEngine, WorkersError, _call, _ShippedFunction
+from loan_default.adapters.dask_engine import DaskEngine, WorkersError, _call, _restart_waiting, _ShippedFunction
 from loan_default.adapters.file_listing import local_copy, require_files
 from loan_default.adapters.parquet_table import ParquetTable
 from loan_default.risk.compute import Engine, LocalEngine
@@ -41,6 +43,7 @@ from loan_default.risk.monitoring.reference_profile import profile_of, reference
 from loan_default.risk.policy import load_policy
 from loan_default_tests.engines import Cluster, cluster, kill_worker
 from loan_default_tests.packages import full_search_space, scorer, timed_scorer
+from loan_default_tests.waiting import within
 
 CONTRACT, POLICY = load_contract(), load_policy()
 LOANS, SEED = 60_000, 7
@@ -181,15 +184,36 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     assert len(victims) == killed
     started = "function 'start_tracker'"  # in a process of its own: what fails in it cannot end the scheduler
     assert started in (running.folder / "dask.log").read_text(encoding="utf-8")
-    assert [record.getMessage() for record in caplog.records if record.name.endswith("adapters.dask_engine")] == [
-        "1 of 2 workers died in fit 1."
-    ] * killed
+    warnings = [record.getMessage() for record in caplog.records if record.name.endswith("adapters.dask_engine")]
+    assert warnings[:1] == ["1 of 2 workers died in fit 1."] * killed
     assert on_test(distributed, book) == pytest.approx(on_test(boosted_here, book), abs=0.002)
     assert 10 < int(distributed.parameters["rounds"]) < search.tunable("xgboost").rounds_at_most  # it stopped early
     assert distributed.metrics["auc"].value == pytest.approx(boosted_here.metrics["auc"].value, abs=0.002)
     loans = book.loans.scan().head(2_000).collect()
     pds = [candidate.scorer.score(loans, with_reasons=False)["pd"].mean() for candidate in (distributed, boosted_here)]
     assert pds[0] == pytest.approx(pds[1], abs=0.003)  # calibrated alike
+
+
+def accept_a_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.accept()
+
+
+@pytest.mark.integration
+def test_a_worker_that_waits_for_one_that_died_is_restarted(engine: DaskEngine) -> None:
+    client = engine.client
+    before = client.run(os.getpid)
+    waiting, other = before
+    task = client.submit(accept_a_connection, workers=[waiting])
+    assert within(30, lambda: waiting in [worker for worker, keys in client.processing().items() if keys])
+    _restart_waiting(client, 0.5)
+    client.wait_for_workers(2, timeout=60)
+    after = client.run(os.getpid)
+    assert after.pop(other) == before[other], "who waits for nothing goes on"
+    assert before[waiting] not in after.values()
+    task.cancel()
+    _restart_waiting(client, 0.0)
+    assert client.run(os.getpid).keys() == {other, *after}, "nobody waits"
 
 
 @pytest.mark.long
