@@ -255,7 +255,7 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
         except httptools.HttpParserError as error:
             if not self._ends:  # else it stands behind the last request
-                self.refuse(400, f"This is not HTTP: {str(error).rstrip('.')}.")
+                self.refuse(400, f"This is not HTTP/1.1: {str(error).rstrip('.')}.")
         else:
             if self._phase is _Phase.HEAD or self._phase is _Phase.BODY:
                 self._await_rest()
@@ -309,6 +309,10 @@ class Connection(asyncio.Protocol):
             raise _Refused
         if version == "1.1" and b" " in self._headers.get(b"host", b" "):  # none, or the lines of several
             self.refuse(400, "An HTTP/1.1 request has one line Host (RFC 9112, section 3.2); send it.")
+            raise _Refused
+        if (coding := self._headers.get(b"transfer-encoding", b"chunked")).lower() != b"chunked":
+            sent = coding.decode("latin-1")[:60]
+            self.refuse(400, f"Transfer-Encoding is {sent!r}; send chunked, and gzip by Content-Encoding.")
             raise _Refused
         if self._parser.should_upgrade():
             return
