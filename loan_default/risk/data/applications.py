@@ -62,6 +62,8 @@ def refuse_unknown(name: str, contract: Contract) -> None:
     for field in contract.application_fields:
         if field.column == name:
             raise BadInput(f"{name} is a column of the loan file; in a request the field is called {field.name}.")
+        if field.name.lower() == name.strip().lower():
+            raise BadInput(f"{name!r} is no field of a loan application; send {field.name!r}{_OR_IGNORE}.")
     names = ", ".join(sorted(field.name for field in contract.application_fields))
     subject = name or "A column without a name"
     raise BadInput(f"{subject} is no field of a loan application; the fields are {names}; leave it out{_OR_IGNORE}.")

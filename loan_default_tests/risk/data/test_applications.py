@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from loan_default.risk.contract.book import Contract
-from loan_default.risk.data.applications import clean_applications
+from loan_default.risk.data.applications import clean_applications, refuse_unknown
 from loan_default.risk.data.cleaning import clean_application_file
 from loan_default.risk.errors import BadInput
 from loan_default_tests.conftest import Cleaned
@@ -95,6 +95,13 @@ def test_what_is_no_field_is_refused(contract: Contract, name: str) -> None:
         BadInput, match=f"^{name} is no field of a loan application; the fields are acc_open_past_24mths, "
     ):
         clean_applications(pl.DataFrame([{**APPLICATION, name: 0}]), contract)
+
+
+@pytest.mark.parametrize("name", [" term", "TERM", "term\u00a0"])
+def test_a_name_that_is_nearly_a_fields_is_refused_with_the_fields(contract: Contract, name: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        refuse_unknown(name, contract)
+    assert str(refused.value).startswith(f"{name!r} is no field of a loan application; send 'term', or set ")
 
 
 def test_a_column_of_the_loan_file_is_refused_with_the_name_of_its_field() -> None:
