@@ -61,15 +61,16 @@ class LogFiles:
         self._folder, self._layout, self._shadow = journal, StorageLayout(UPath(root)), shadow
         self._retention_months = retention_months
         self._outage: str | None = None
+        self._damaged: dict[Path, int] = {}  # rows of segments that cannot be read
 
     @property
     def status(self) -> LogStatus:
         """Tell what keeps rows from the storage, and of how many rows nobody will make a file."""
-        damaged = 0
-        for path in self._folder.glob(f"*{_DAMAGED}"):
+        paths = [*self._folder.glob(f"*{_DAMAGED}")]
+        for path in {*paths} - self._damaged.keys():
             with suppress(FileNotFoundError), path.open("rb") as file:  # a person has taken it away
-                damaged += _count_rows(file)
-        return LogStatus(self._outage, damaged)
+                self._damaged[path] = _count_rows(file)
+        return LogStatus(self._outage, sum(self._damaged.get(path, 0) for path in paths))
 
     def prune(self, today: date) -> None:
         """Delete the days that are older than the retention; in a bucket its own rules do so."""
