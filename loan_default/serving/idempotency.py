@@ -109,17 +109,19 @@ class IdempotencyKeys:
     async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             sentence = f"{self._file} cannot be used, so no Idempotency-Key is known: {error}."
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5) from error
 
     def _connect(self) -> sqlite3.Connection:
+        """Return the connection to the file with its table; the next request tries again where that cannot be."""
         if self._connection is None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._file, timeout=10.0, isolation_level=None)
+            connection = sqlite3.connect(self._file, timeout=10.0, isolation_level=None)
             self._file.chmod(0o600)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.executescript(_TABLE)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_TABLE)
+            self._connection = connection
         return self._connection
 
     def _begin(self, claim: Claim) -> tuple[bool, Reply | None]:

@@ -59,6 +59,14 @@ def run(awaitable: Any) -> Any:
     return asyncio.run(wait())
 
 
+def refusal(keys: IdempotencyKeys) -> str:
+    """Return the sentence by which a file that cannot be used is told of."""
+    with pytest.raises(Refused, match=r"keys\.db cannot be used, so no Idempotency-Key is known: ") as refused:
+        run(keys.begin(claim()))
+    assert refused.value.status == 503
+    return refused.value.sentence
+
+
 def test_the_same_request_has_the_same_reply_over_workers_and_restarts(new_keys: NewKeys) -> None:
     first, second = new_keys(), new_keys()
     assert run(first.begin(claim())) is None
@@ -174,13 +182,16 @@ def test_the_oldest_go_where_replies_take_too_much_room(
     assert kept == [6, 7, 8, 9]
 
 
-def test_a_file_that_cannot_be_used_is_said(new_keys: NewKeys, tmp_path: Path) -> None:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "keys.db").write_bytes(b"no database " * 100)
-    with pytest.raises(
-        Refused, match=r"keys\.db cannot be used, so no Idempotency-Key is known: file is not a database"
-    ):
-        run(new_keys().begin(claim()))
+def test_a_file_that_cannot_be_used_is_said_until_it_can(new_keys: NewKeys, tmp_path: Path) -> None:
+    keys, home = new_keys(), tmp_path / "home"
+    home.touch()
+    assert "File exists" in refusal(keys)
+    home.unlink()
+    home.mkdir()
+    (home / "keys.db").write_bytes(b"no database " * 100)
+    assert "file is not a database" in refusal(keys)
+    (home / "keys.db").unlink()
+    assert run(keys.begin(claim())) is None
 
 
 @pytest.mark.parametrize("file", ["keys.db", "keys.db-wal"])
