@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 30
 _USEFUL_SECONDS, _USEFUL_TURN_SECONDS = 60.0, 0.02  # then /health tells what hinders
+# After which a worker that does not answer its supervisor is replaced. A machine with much to do takes longer than
+# uvicorn's 5 s to start one: it would be ended and begun again without end.
+_HUNG_SECONDS = 30
 _SUPERVISOR_SECONDS = 1.0  # between two looks at whether the supervisor lives
 _NOBODYS = (signal.SIGUSR1, signal.SIGUSR2)  # which end a process that does not ignore them
 _MOST_CONNECTIONS = 4_000  # half open, each holds up to 16 KB
@@ -266,6 +269,7 @@ def serve(config: ServerConfig, listener: socket, registry: RegistryClient | Non
             log_level="warning",
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_worker_healthcheck=_HUNG_SECONDS,
         )
         listener.set_inheritable(True)  # by the workers
         # uvicorn puts this back, then raises again what has stopped it

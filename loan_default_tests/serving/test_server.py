@@ -269,6 +269,23 @@ def test_every_worker_swaps_and_the_counts_are_those_of_all(
         assert started.process.wait(timeout=40) == 0
 
 
+@pytest.mark.long
+def test_a_worker_that_does_not_get_on_for_some_seconds_is_not_replaced(
+    tracking: Tracking, versions: Sequence[int], tmp_path: Path
+) -> None:
+    """As one that starts on a machine with much to do."""
+    tracking.move_alias(PRODUCTION, versions[0])
+    with running(tracking, tmp_path / "home", "--workers", "2") as started:
+        started.until(lambda health: health["version"] == versions[0])
+        worker = started.health()["pid"]
+        os.kill(worker, signal.SIGSTOP)
+        time.sleep(8)
+        os.kill(worker, signal.SIGCONT)
+        time.sleep(1)
+        assert worker in descendants(started.process.pid)
+        assert not gone(worker)
+
+
 def test_a_trace_goes_from_the_caller_through_answer_and_logs_to_the_receiver(
     tracking: Tracking, versions: Sequence[int], tmp_path: Path
 ) -> None:
