@@ -152,7 +152,7 @@ def open_columns(
 ) -> LoanTable:
     """Open a file of which only the columns `needed` are read, and the `optional` it has; the rest as `open_table`."""
     names = {*needed, *optional}
-    frame, dtypes, rows = _scan(path, contract, names, "text", lines)
+    frame, dtypes, rows = _scan(path, contract, names, "text", lines, columns=needed)
     _refuse_incomplete(path, [name for name in needed if name not in dtypes], remedy="add {it}")
     _refuse_nested(path, dtypes, names)
     return LoanTable(path, stem(path.name), frame, dtypes, None, rows)
@@ -167,11 +167,7 @@ def count_lines(path: Path, contract: Contract) -> LineCount:
     refuse_no_file(path)
     if _is_parquet(path):
         return LineCount()
-    table = _find_table(path, contract)
-    if table.offset is None:
-        return NOT_PLAIN
-    with refuse_damage(path), _open_bytes(path, table.packing) as file:
-        return _count_lines_in(file, table)
+    return _count_lines_of(_find_table(path, contract))
 
 
 def survey(path: Path, contract: Contract) -> tuple[LineCount, bytes]:
@@ -188,6 +184,13 @@ def survey(path: Path, contract: Contract) -> tuple[LineCount, bytes]:
         reader = _DigestingReader(file)
         lines = _count_lines_in(reader, table)
         return lines, reader.digest()
+
+
+def _count_lines_of(table: _TextTable) -> LineCount:
+    if table.offset is None:
+        return NOT_PLAIN
+    with refuse_damage(table.path), _open_bytes(table.path, table.packing) as file:
+        return _count_lines_in(file, table)
 
 
 def _count_lines_in(file: SupportsReadInto, table: _TextTable) -> LineCount:
@@ -250,9 +253,17 @@ def refuse_damage(path: Path | str, *further: type[Exception]) -> Iterator[None]
 
 
 def _scan(
-    path: Path, contract: Contract, needed: set[str], reader: Reader, lines: LineCount | None
+    path: Path,
+    contract: Contract,
+    needed: set[str],
+    reader: Reader,
+    lines: LineCount | None,
+    columns: Sequence[str] = (),
 ) -> tuple[pl.LazyFrame, dict[str, pl.DataType], int | None]:
-    """Return a frame of the file, the types of its columns, and how many rows it has, where that is known."""
+    """Return a frame of the file, the types of its columns, and how many rows it has, where that is known.
+
+    `columns` are those of a file of other things than loans.
+    """
     refuse_no_file(path)
     with refuse_damage(path, pl.exceptions.InvalidOperationError):
         if _is_parquet(path):
@@ -262,11 +273,11 @@ def _scan(
             rows = frame.select(pl.len()).collect().item()
             frame = frame.with_row_index(ROW, offset=1)
             return frame, dict(frame.collect_schema()), rows
-        table = _find_table(path, contract)
+        table = _find_table(path, contract, columns)
         _refuse_own(path, table.header)
         _refuse_similar(path, table.header, needed)
         _refuse_repeated(path, table.header, needed)
-        lines = count_lines(path, contract) if lines is None else lines
+        lines = _count_lines_of(table) if lines is None else lines
         if reader == "careful" or not lines.plain or table.offset is None:
             frame, rows = scan_carefully(partial(_lines_below_header, table), table.header, table.dialect), None
         else:
@@ -447,18 +458,19 @@ def _packing(path: Path) -> Packing:
     return "gzip" if first[:2] == b"\x1f\x8b" else "zip" if first == b"PK\x03\x04" else ""
 
 
-def _find_table(path: Path, contract: Contract) -> _TextTable:
-    """Find the header, which names the most loan columns; the published quarterly files have a title above it."""
+def _find_table(path: Path, contract: Contract, columns: Sequence[str] = ()) -> _TextTable:
+    """Find the header, which names most of the loan columns and `columns`; published files may have a title above."""
     packing = _packing(path)
     with refuse_damage(path), _open_bytes(path, packing) as file:
         head = file.read(_HEAD_BYTES)
     encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), contract.files.encoding)
     text = head.decode(encoding, errors="replace")
     lines = list(io.StringIO(text, newline=""))  # \n, \r or both end a line, and no other sign
-    dialect, loan_columns = Dialect(contract.files.separator, contract.files.quote), _loan_columns(contract)
+    dialect = Dialect(contract.files.separator, contract.files.quote)
+    loan_columns = _loan_columns(contract).union(columns)
     matches = [len(loan_columns.intersection(dialect.split(line))) for line in lines[: _TITLE_LINES + 1]]
     if not matches or max(matches) < 2:
-        raise _binary(path, head) if "\0" in text else _not_a_header(path, lines, contract, dialect)
+        raise _binary(path, head) if "\0" in text else _not_a_header(path, lines, contract, columns)
     title_lines = matches.index(max(matches))
     below = iter(lines[title_lines:])
     header = next(dialect.reader(below))
@@ -479,8 +491,9 @@ def _binary(path: Path, head: bytes) -> BadInput:
     return BadInput(f"{path} is no table: it holds binary data; give a CSV, CSV.GZ or Parquet file of loans.")
 
 
-def _not_a_header(path: Path, lines: Sequence[str], contract: Contract, dialect: Dialect) -> BadInput:
-    first, loan_columns = lines[0].strip() if lines else "", _loan_columns(contract)
+def _not_a_header(path: Path, lines: Sequence[str], contract: Contract, columns: Sequence[str]) -> BadInput:
+    first, dialect = lines[0].strip() if lines else "", Dialect(contract.files.separator, contract.files.quote)
+    loan_columns = _loan_columns(contract).union(columns)
     for separator, word in _SEPARATORS.items():
         if any(
             len(loan_columns.intersection(Dialect(separator).split(line))) > 1 for line in lines[: _TITLE_LINES + 1]
@@ -499,9 +512,12 @@ def _not_a_header(path: Path, lines: Sequence[str], contract: Contract, dialect:
                 f"expects {similar[0]}; write them in the same letter case and without blanks, or change the contract."
             )
     named = (field.column for field in contract.application_fields if not field.derived)
+    remedy = (
+        f"the columns {', '.join(columns)}" if columns else f"columns such as {', '.join([*dict.fromkeys(named)][:6])}"
+    )
+    names = "its columns" if columns else "loan columns"
     return BadInput(
-        f"{path} has no header that names loan columns (its first line begins {first[:60]!r}); "
-        f"give it one with columns such as {', '.join([*dict.fromkeys(named)][:6])}."
+        f"{path} has no header that names {names} (its first line begins {first[:60]!r}); give it one with {remedy}."
     )
 
 

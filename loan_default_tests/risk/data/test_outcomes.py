@@ -156,6 +156,13 @@ def test_a_file_that_cannot_be_read_holds_up_no_other(read: Read) -> None:
     assert list(endings(outcomes)) == ["1"]
     assert list(report.unreadable) == ["b.csv", "c.csv", "d.csv"]
     assert "lacks the column month" in report.unreadable["b.csv"]
+    assert "give it one with the columns id, loan_status, month." in report.unreadable["d.csv"]
+
+
+def test_a_file_whose_columns_are_named_otherwise_is_told_which(read: Read) -> None:
+    report, _, _ = read(a="loan,loan_status,month\n1,Current,2019-03\n", b="ID,loan_status,Month\n1,Current,2019-03\n")
+    assert "lacks the column id; add it." in report.unreadable["a.csv"]
+    assert "as 'ID' where it expects id" in report.unreadable["b.csv"]
 
 
 def test_a_file_cut_off_in_its_middle_is_reported(tmp_path: Path, contract: Contract) -> None:
