@@ -215,6 +215,12 @@ def monitoring(inputs: ModelCardInputs) -> Iterator[str]:
     drift, performance, retraining = policy.drift, policy.performance, policy.retraining
     of = "of issue" if inputs.scorer.contract.has_time else "of scoring"
     owners = {**dict.fromkeys(get_args(MonitoringTrigger), NOT_STATED), **stated.monitoring}
+    early = (
+        "; before loans mature, where files tell of them month by month: more defaults than hazards so far above the "
+        "version's explain"
+        if inputs.scorer.hazard
+        else ""
+    )
     rows = [
         (
             "drift",
@@ -227,7 +233,7 @@ def monitoring(inputs: ModelCardInputs) -> Iterator[str]:
             f"outcomes of the newest quarters {of} that hold {performance.least_loans:,} loans and "
             f"{performance.least_defaults:,} defaults: AUC below {performance.auc_at_least:g} or "
             f"{performance.auc_shortfall_at_most:g} below what the PDs let expect, or PDs off by more than "
-            f"{performance.calibration_tolerance:g} in log-odds, beyond chance",
+            f"{performance.calibration_tolerance:g} in log-odds, beyond chance{early}",
             owners["performance"],
         ),
         ("failure", "a run or the server fails", owners["failure"]),

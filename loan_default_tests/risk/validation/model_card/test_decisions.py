@@ -1,6 +1,7 @@
 """What a version decides, by which reasons, who let it and who watches it."""
 
 from dataclasses import replace
+from typing import cast
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from loan_default.risk.estimates import Estimate, Recalibration
 from loan_default.risk.evaluation import Segment
 from loan_default.risk.loan_order import CutBy
 from loan_default.risk.metrics import Interval
+from loan_default.risk.model.hazard import Hazard
 from loan_default.risk.policy import GovernancePolicy
 from loan_default.risk.validation.champion_challenger import decision_shares
 from loan_default.risk.validation.examination.fairness import PeopleGroup
@@ -100,6 +102,13 @@ def test_what_the_policy_states_of_decisions_and_monitoring_stands_on_the_card()
     assert "Why the cut-offs are what they are: They were set in May." in section(card, "Decisions")
     assert "Fall-back: People." in section(card, "Monitoring and fall-back")
     assert lines(card, "Monitoring and fall-back", "drift")[0][2] == "The desk"
+
+
+def test_what_watches_loans_before_they_mature_is_said_of_versions_with_hazards() -> None:
+    inputs = card_inputs()
+    timed = model_card(replace(inputs, scorer=replace(inputs.scorer, hazard=cast(Hazard, object()))))
+    alerts = [lines(card, "Monitoring and fall-back", "performance")[0][1] for card in (timed, model_card(inputs))]
+    assert ["before loans mature" in alert for alert in alerts] == [True, False]
 
 
 def test_who_decided_is_named() -> None:
