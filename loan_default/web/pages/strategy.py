@@ -167,7 +167,8 @@ def decile_table(deciles: Sequence[Record], unit: str) -> PageTable:
     keys = ("group", "loans", "expected", "realised", "low", "high")
     rows = [(*(each[key] for key in keys), "ok" if each["is_inside"] else "outside") for each in deciles]
     caption = (
-        f"Loans by tenths of what was expected of them, in {unit} a loan, with the 95% interval of what was realised"
+        f"Loans by tenths of what was expected of them, in {unit} a loan; between from and to what is realised lies 19 "
+        "times of 20, as loans and months differ"
     )
     return PageTable("deciles", caption, columns, rows)
 
@@ -265,8 +266,9 @@ def past_decile_table(record: Record) -> PageTable:
         for point, groups in deciles_of(record["points"])
     ]
     caption = (
-        "As of past months, loans by tenths of what was expected of them: in how many what was realised lies inside of "
-        f"its 95% interval, and means of a loan{f' in {unit}' if (unit := record.get('unit')) else ''}"
+        "As of past months, loans by tenths of what was expected of them: in how many what was realised lies in the "
+        "interval around that in which it is 19 times of 20, and means of a loan"
+        f"{f' in {unit}' if (unit := record.get('unit')) else ''}"
     )
     return PageTable("deciles_of_past_months", caption, columns, rows)
 

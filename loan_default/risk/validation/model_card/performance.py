@@ -187,7 +187,10 @@ def calibration(inputs: ModelCardInputs) -> Iterator[str]:
     )
     fitted = evaluation.recalibration
     if fitted is not None:
-        lines = [f"In the large, {_span(fitted.intercept)} would have to be added to all log-odds (0 is right)."]
+        lines = [
+            f"In the large, {_span(fitted.intercept)} would have to be added to all log-odds (0 is right; by Firth's "
+            "estimate)."
+        ]
         if fitted.slope is not None:
             lines.append(
                 f"Slope {_span(fitted.slope)} (1 is right; below it high PDs are too high and low ones too low)."

@@ -48,9 +48,9 @@ def _present(report: Mapping[str, Any]) -> Iterator[str]:
     deciles = report["deciles"]
     inside = sum(group["is_inside"] for group in deciles)
     yield (
-        f"By tenths of what was expected, what was realised lies inside of its 95% interval in {inside} of "
-        f"{len(deciles)}. The return is the net present value a year, over the lender's own capital "
-        f"({percent(costs['capital_share'])} of what is owed)."
+        f"By tenths of what was expected, what was realised lies in {inside} of {len(deciles)} in the interval around "
+        "that in which it is 19 times of 20, as loans and months differ. The return is the net present value a year, "
+        f"over the lender's own capital ({percent(costs['capital_share'])} of what is owed)."
     )
     yield markdown_table(
         ["Term", "Defaults", "Lost of what was owed (LGD)", "Owed of what was lent (EAD)"],
@@ -75,8 +75,9 @@ def _past(points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )  # fmt: skip
     if tenths := [*deciles_of(points)]:
         yield (
-            "By tenths of what those models expected of each loan: in how many what was realised lies inside of "
-            "its 95% interval, which counts how loans and months differ, and not that the level of PDs may be wrong:"
+            "By tenths of what those models expected of each loan: in how many what was realised lies in the interval "
+            "around that in which it is 19 times of 20, as loans and months differ; that the level of PDs may be wrong "
+            "is not counted:"
         )
         yield markdown_table(
             ["As of", "Label", "Inside", "Expected of a loan of the lowest tenth", "Realised",
