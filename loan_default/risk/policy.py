@@ -308,7 +308,8 @@ class StrategyLimits(Section):
         approve_at_least: share of the applications that are approved.
         volume_at_most: money lent to those of the test window, in the money of the book.
         capital_at_most: own capital that they tie up, `capital_share` of what is lent, in the same money.
-        group_ratio_at_least: the approval rate of each group of people, over that of the group approved most often.
+        group_ratio_at_least: the approval rate of each group of people of 30 test loans or more, over that of the group
+            approved most often.
     """
 
     default_rate_at_most: float | None = Field(default=None, gt=0, le=1)
@@ -454,6 +455,10 @@ def _book_problems(policy: Policy, contract: Contract) -> Iterator[Problem]:
     if policy.decision.by_value and (problem := value_problem(contract) if policy.value else _NO_COSTS):
         sentence = f"decision.by: {policy.decision.by} decides by value. {problem.removesuffix('.')}; write pd"
         yield Problem(sentence, ("decision", "by"))
+    groups = [field for field in contract.with_role("protected") if field.kind != "month"]
+    if policy.value and policy.value.limits.group_ratio_at_least is not None and not groups:
+        sentence = f"value.limits: the contract {contract.name} has no protected field that divides people into groups"
+        yield Problem(f"{sentence}; delete group_ratio_at_least", ("value", "limits", "group_ratio_at_least"))
 
 
 def segment_problems(policy: Policy, contract: Contract) -> Iterator[Problem]:

@@ -152,6 +152,16 @@ def test_no_gate_judges_by_what_is_protected(tmp_path: Path) -> None:
         load_policy(write_policy(tmp_path, "promotion.segments", [protected.name]), TIMELESS)
 
 
+def test_approvals_of_groups_are_limited_only_where_the_book_has_groups(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("value: {funding_rate: 0.05, limits: {group_ratio_at_least: 0.8}}\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"line 1: value.limits: the contract lendingclub has no protected field"):
+        load_policy(path)
+    value = load_policy(path, TIMELESS).value
+    assert value is not None
+    assert value.limits.group_ratio_at_least == 0.8
+
+
 def test_learning_from_open_loans_needs_a_policy_that_does_not_ask_for_a_test_out_of_time(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text("label: open\n", encoding="utf-8")

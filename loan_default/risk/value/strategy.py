@@ -24,6 +24,7 @@ from loan_default.risk.economics.approval import (
 )
 from loan_default.risk.metrics import Bootstrap
 from loan_default.risk.policy import HIGHEST_CUT_OFF, DecidedBy, StrategyLimits
+from loan_default.risk.validation.examination.fairness import LEAST_GROUP
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the loans, at which rules are compared
 _GRID = 40  # cut-offs of each kind that are tried
@@ -156,8 +157,8 @@ class _Grid:
     """Sums of loans by unit of resampling and by both cut-offs: all pairs are measured at once.
 
     `sums` (units, PD cut-offs, margin cut-offs, quantities); quantities are loans, PD, expected value, amount,
-    defaults, value, and the loans of each group. A pair approves what lies below its PD cut-off, and from its margin
-    cut-off on.
+    defaults, value, and the loans of each group that is large enough to measure. A pair approves what lies below its PD
+    cut-off, and from its margin cut-off on.
     """
 
     pd_cutoffs: Floats
@@ -184,10 +185,11 @@ class _Grid:
         quantities = [np.ones(len(margins)), loans.pds, loans.expected_npv, loans.amounts, loans.defaulted, loans.npv]
         members: dict[str, tuple[int, ...]] = {}
         for field, labels in groups.items():
-            each = np.asarray(labels)
-            first = len(quantities)
-            quantities += [each == label for label in np.unique(each)]
-            members[field] = tuple(range(first, len(quantities)))
+            each, first = np.asarray(labels), len(quantities)
+            names, sizes = np.unique(each, return_counts=True)
+            quantities += [each == name for name in names[sizes >= LEAST_GROUP]]
+            if first < len(quantities):
+                members[field] = tuple(range(first, len(quantities)))
         unit = np.arange(len(margins)) if loans.issued is None else np.unique(loans.issued, return_inverse=True)[1]
         unit = unit % _MOST_UNITS
         shape = (int(unit.max()) + 1, len(pd_cutoffs) + 1, len(margin_cutoffs))

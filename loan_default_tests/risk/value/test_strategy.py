@@ -100,6 +100,14 @@ def test_groups_of_people_are_approved_about_as_often_where_the_policy_says_so()
     assert fair is None or ratio(fair.approve_below, fair.npv_at_least) >= 0.95
 
 
+def test_a_group_of_few_people_does_not_bind() -> None:
+    few = np.where(np.arange(len(LOANS.pds)) < 5, "few", "many").tolist()
+    limits = StrategyLimits(default_rate_at_most=0.1, group_ratio_at_least=0.999)
+    free, bound = (propose(LOANS, limits, 0.1, groups, bootstrap=Bootstrap(1, 5)) for groups in ({}, {"group": few}))
+    assert free is not None
+    assert bound == free
+
+
 def test_limits_that_nothing_keeps_have_no_proposal() -> None:
     limits = StrategyLimits(default_rate_at_most=0.0001, approve_at_least=0.5)
     assert propose(LOANS, limits, 0.1, {}, bootstrap=Bootstrap(1, 5)) is None

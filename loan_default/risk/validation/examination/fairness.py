@@ -22,7 +22,7 @@ from loan_default.risk.metrics import Interval, Ranking
 from loan_default.risk.model.scorer import DECISIONS
 from loan_default.risk.validation.champion_challenger import scores_of
 
-_LEAST = 30  # loans of a group that is shown: figures of fewer say little, and might tell of a person
+LEAST_GROUP = 30  # loans of a group that is shown: figures of fewer say little, and might tell of a person
 _BANDS = 5  # of a number or a month
 _NORMAL = 1.959963984540054  # quantile 0.975
 
@@ -85,7 +85,7 @@ def _text(value: str | float | date) -> str:
 
 
 def _measure(field: str, level: str, loans: pl.DataFrame) -> PeopleGroup:
-    if loans.height < _LEAST:
+    if loans.height < LEAST_GROUP:
         return PeopleGroup(field, level, loans.height)
     outcomes, pds = loans[OUTCOME].to_numpy().astype(np.float64), loans["pd"].to_numpy()
     both = 0 < outcomes.sum() < len(outcomes)
