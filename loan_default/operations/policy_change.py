@@ -83,7 +83,8 @@ def proposed_change(settings: Settings, by: DecidedBy | None = None) -> PolicyCh
     proposal = report["proposals"].get(by)
     if proposal is None:
         reason = report.get("no_proposal", {}).get(by, "No cut-off keeps the limits and is expected to earn anything.")
-        raise BadInput(f"No cut-offs by {_BY[by]} are proposed. {reason} The limits are the policy's (value.limits).")
+        limits = " The limits are the policy's (value.limits)." if report.get("limits") else ""
+        raise BadInput(f"No cut-offs by {_BY[by]} are proposed. {reason}{limits}")
     before = settings.policy.read_text(encoding="utf-8")
     after = _change(settings, before, meant, _cut_offs(meant.decision, by, proposal))
     old, new = (text.splitlines(keepends=True) for text in (before, after))

@@ -28,10 +28,13 @@ def require_known(contract: Contract) -> None:
     Raises:
         BadInput: it does not.
     """
+    if not contract.has_time:
+        raise BadInput(f"The book {contract.name} has no date of issue, so nothing is known of it as of past months.")
     if contract.outcome.known is None:
+        final = ", and take outcomes: final out" if contract.outcomes_are_final else ""
         raise BadInput(
             f"The book {contract.name} does not say when an outcome was known; write outcome.known with the column of "
-            "the last payment into its contract, or {} where outcome files tell it."
+            f"the last payment into its contract, or {{}} where outcome files tell it{final}."
         )
 
 

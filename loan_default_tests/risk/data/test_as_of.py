@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from loan_default.risk.contract.columns import MONTHS_PAID, OUTCOME, OUTCOME_KNOWN
-from loan_default.risk.data.as_of import LoanHistory, as_of
+from loan_default.risk.data.as_of import LoanHistory, as_of, require_known
 from loan_default.risk.errors import BadInput
-from loan_default_tests.risk.small_books import CONSTANT, make_contract
+from loan_default_tests.risk.small_books import CONSTANT, TIMELESS, make_contract
 
 ISSUED = {"name": "issued", "kind": "month", "role": "time", "description": "The month of issue."}
 OUTCOMES = {"column": "status", "defaulted": ["bad"], "repaid": ["good"], "unresolved": ["open"]}
@@ -99,6 +99,8 @@ def test_what_a_file_says_was_known_when_it_was_taken() -> None:
 def test_a_book_that_does_not_say_when_outcomes_were_known_has_no_views() -> None:
     with pytest.raises(BadInput, match=r"small does not say when an outcome was known; write outcome\.known"):
         as_of(pl.LazyFrame(), CONSTANT, date(2012, 1, 1))
+    with pytest.raises(BadInput, match="has no date of issue, so nothing is known of it as of past months"):
+        require_known(TIMELESS)
 
 
 def test_amounts_are_known_once_a_loan_has_ended_and_what_is_recovered_only_when_it_came() -> None:
