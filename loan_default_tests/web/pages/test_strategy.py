@@ -57,10 +57,11 @@ def test_what_was_earned_as_of_past_months_stands_beside_what_was_expected(tmp_p
     assert tenths.rows == [("2013-01", "open", "logistic regression", 3, 2, 10.0, 9.0, 30.0, 27.0)]
     assert len(tenths.columns) == 9
     settings = Settings(tmp_path)
-    storage.write_json(settings.layout.record("backtest"), filled("backtest", record))
+    storage.write_json(settings.layout.record("backtest"), filled("backtest", with_tenths))
     text = unescape(client_of(create_app(settings, People())).get("/strategy").text)
     assert "What cut-offs would have earned" in text
     assert "In dollars, by the costs of the policy, of models that were developed at past months" in text
+    assert "in how many what was realised lies in the interval around that" in text
     assert (
         strategy_content(None, None, {"tested_months": 12, "points": others}, contract=CONTRACT)["tables"][0].rows == []
     )
