@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from loan_default.adapters.record_shapes import SHAPES
 from loan_default.cli import main
 from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.batches import DecisionCount, ScoredBatch
@@ -19,6 +20,8 @@ from loan_default.operations.history import HistoryEvent
 from loan_default.operations.runs import Run as RecordedRun
 from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus
 from loan_default.risk.data.synthetic import make_applications, write_csv
+from loan_default.risk.economics.approval import ApprovedLoans, RealisedGroup
+from loan_default.risk.validation.backtest import BackTestPoint, TermFigures
 from loan_default.settings import Settings
 from loan_default_tests.cli.conftest import Run, sentence
 from loan_default_tests.homes import environment_of, own_environment
@@ -133,12 +136,15 @@ def test_json_is_alone_on_stdout_and_its_keys_are_documented(
     assert keys_of(record) <= documented(arguments[0])
 
 
-def test_every_key_that_is_documented_exists() -> None:
+def test_every_key_that_commands_print_is_documented() -> None:
     classes: dict[str, tuple[type[Any], ...]] = {
         "status": (Status, VersionStatus, BatchStatus, ServerStatus, PerformanceStatus, RecordedRun),
         "history": (HistoryEvent,),
         "score": (ScoredBatch, DecisionCount),
         "doctor": (Diagnosis,),
+        "backtest": (BackTestPoint, TermFigures, ApprovedLoans, RealisedGroup),
     }
     for name, documented_classes in classes.items():
         assert {field.name for kind in documented_classes for field in fields(kind)} <= documented(name), name
+    assert {*SHAPES["backtest"].model_fields} <= documented("backtest")
+    assert {*SHAPES["provision_report"].model_fields} <= documented("provision")
