@@ -21,7 +21,8 @@ body { margin: 0 auto; padding: 2rem 1.25rem 5rem; max-width: 62rem; color: var(
   background: light-dark(#fff, #14181d); font: 16px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; margin: 0; } h2 { margin: 2.5rem 0 .5rem; font-size: 1.25rem; } h3 { font-size: 1rem; }
 p { max-width: 46rem; } a { color: var(--mark); } nav ul { padding-left: 1.2rem; columns: 20rem 2; }
-small, .faint { color: var(--faint); } code, pre { font: .86rem/1.5 ui-monospace, monospace; }
+small, .faint { color: var(--faint); }
+code, pre { font: .86rem/1.5 ui-monospace, monospace; overflow-wrap: break-word; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: .8rem; overflow: auto;
   max-height: 26rem; } section { border-top: 1px solid var(--line); margin-top: 1.5rem; }
 .method { display: inline-block; min-width: 3.2rem; color: var(--mark); font-weight: 600; }
