@@ -123,7 +123,9 @@ class Worker:
             await receive()
             components.close()
             await send({"type": "lifespan.shutdown.complete"})
-        finally:  # a second Ctrl-C cancels; the process would wait for what the registry is still asked
+        except asyncio.CancelledError:  # by a second Ctrl-C, which is no failure
+            pass
+        finally:  # else the process would wait for what the registry is still asked
             components.registry.close()
 
     def _follow_supervisor(self, supervisor: int) -> None:
@@ -270,6 +272,7 @@ def serve(config: ServerConfig, listener: socket, registry: RegistryClient | Non
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
             timeout_worker_healthcheck=_HUNG_SECONDS,
+            lifespan="on",  # by default it would serve without what has failed to start
         )
         listener.set_inheritable(True)  # by the workers
         # uvicorn puts this back, then raises again what has stopped it

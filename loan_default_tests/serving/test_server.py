@@ -51,6 +51,18 @@ def work():
 work()
 print(json.dumps([sys.getswitchinterval(), -work() + work()]))
 """
+# A server whose worker fails as it starts: there is nothing that asks a registry.
+BROKEN = """
+import socket, sys
+from pathlib import Path
+from loan_default.adapters.tracking import Tracking
+from loan_default.risk.policy import ServingPolicy
+from loan_default.serving.server import ServerConfig, serve
+
+home, policy = Path(sys.argv[1]), ServingPolicy(challenger_share=0, shadow_share=0)
+config = ServerConfig("127.0.0.1", 1, 1, home, home, str(home), Tracking("", ""), policy, 1)
+serve(config, socket.create_server(("127.0.0.1", 0)), registry=object())
+"""
 SAMPLE = Path(__file__).parents[2] / "data" / "sample_input.json"
 
 
@@ -467,6 +479,13 @@ def test_a_registry_that_never_answers_does_not_keep_it_from_stopping(
             assert time.monotonic() - began < 20  # it waits for requests as long as 30
             assert within(20, lambda: all(map(gone, below)))
         assert "Traceback" not in started.log.read_text()
+
+
+def test_what_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BROKEN, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 3
+    assert "AttributeError: 'object' object has no attribute 'version_of'" in ended.stderr
 
 
 def test_another_address_asks_for_tokens(tracking: Tracking, tmp_path: Path) -> None:
