@@ -26,11 +26,12 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff",
 _HEAD_LINES = 50
 _SAMPLE_BYTES = 1 << 20
 _BESIDE_LETTERS = re.compile(r"(?<=[^\W\d_])[^\x00-\x7f]|[^\x00-\x7f](?=[^\W\d_])")
+_BESIDE_LATIN = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f]|[^\x00-\x7f](?=[A-Za-z])")
 # Letters beyond ASCII of languages, by the code pages in which they are written. Where some bytes are words of several,
 # the first counts: Turkish before Icelandic, and Greek, which hardly writes what is the Russian а, before Russian.
 _CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž")
 _ALPHABETS = (
-    *(("cp1252", letters) for letters in ("äöüß", "àâæçéèêëîïôœùûü", "áéíñóúü", "ãáàâçéêíóôõúü", "àèéìîòóù", "åäöæøé")),
+    *(("cp1252", letters) for letters in ("äöüß", "àâæçéèêëîïôœùûü", "áéíñóúüºª", "ãáàâçéêíóôõúüºª", "àèéìîòóùºª", "åäöæøé")),
     *(("cp1250", letters) for letters in _CENTRAL),
     ("cp1254", "çğıöşüâûİ"),
     ("cp1252", "áðéíóúýþæö"),
@@ -39,6 +40,7 @@ _ALPHABETS = (
     ("cp1253", "αβγδεζηθικλμνξοπρστυφχψωςάέήίόύώϊϋ"),
     ("cp1251", "абвгдежзийклмнопрстуфхцчшщъыьэюяёіїєґђјљњћџѓќўѕ"),
 )
+_NOT_LATIN = ("cp1253", "cp1251")
 _MOST_BYTES = 200_000_000  # of text that is looked at
 
 
@@ -132,15 +134,18 @@ def _encoding_of(content: bytes) -> str:
 
 
 def _code_page(content: bytes) -> str:
-    """Guess a code page: the first of a language that writes the most of the letters beyond ASCII in the words."""
-    letters = {
-        code_page: Counter(_BESIDE_LETTERS.findall(content.decode(code_page, errors="replace")))
-        for code_page in dict(_ALPHABETS)
-    }
+    """Guess a code page: the first of a language that writes the most of the letters beyond ASCII in the words.
+
+    No word is written in two alphabets, so a letter beside a Latin one is neither Greek nor Cyrillic.
+    """
+    texts = {code_page: content.decode(code_page, errors="replace") for code_page in dict(_ALPHABETS)}
+    letters = {code_page: Counter(_BESIDE_LETTERS.findall(text)) for code_page, text in texts.items()}
+    mixed = {code_page: len(_BESIDE_LATIN.findall(texts[code_page])) for code_page in _NOT_LATIN}
 
     def strange_letters(candidate: tuple[str, str]) -> int:
         code_page, alphabet = candidate
-        return sum(n for sign, n in letters[code_page].items() if not {sign, sign.lower()} & {*alphabet})
+        strange = sum(n for sign, n in letters[code_page].items() if not {sign, sign.lower()} & {*alphabet})
+        return strange + mixed.get(code_page, 0)
 
     return min(_ALPHABETS, key=strange_letters)[0]
 

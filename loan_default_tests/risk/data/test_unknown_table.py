@@ -42,6 +42,8 @@ def test_signs_and_encodings_are_guessed(separator: str, encoding: str, tmp_path
         ("Województwo;Płeć;śląskie", "cp1250"),
         ("Dueño;vehículo;educación", "cp1252"),
         ("situação;imóvel próprio;prestações", "cp1252"),
+        ("Nº Contrato;Agência;Situação", "cp1252"),
+        ("N° de prêt;durée;échéance", "cp1252"),
         ("prodlení;žádost;předčasně", "cp1250"),
         ("késedelem;bérlő;fűtés", "cp1250"),
         ("plătit;locuinţă;întârziere", "cp1250"),
