@@ -17,6 +17,7 @@ from datetime import date, timedelta
 from loan_default.risk.contract.columns import LOAN_ID, RESERVED, TERM
 from loan_default.risk.data.table_profile import UNDECLARED, ColumnProfile, NumberStyle, TableProfile
 from loan_default.risk.reviewed_file import CONF
+from loan_default.risk.units import TIME, unit_of
 
 _SUSPECT_AUC, _NOTABLE_AUC = 0.9, 0.75  # of a single field
 _FEW_NUMBERS = 10  # whole numbers of which there are no more may be names of categories
@@ -37,7 +38,7 @@ _OUTCOME = _words(
 _GOOD_NAMES = _words("good repaid paid_?off fully_?paid credit_?risk")
 _BAD_LEVELS = re.compile(
     r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq|"
-    r"ausfall|ausgefallen|inadimpl|moros|incumpl|impag|défaut|défaill|insolv|sofferenz|insolut|inkasso|wanbetal|mislighold|"
+    r"ausfall|ausgefallen|inadimpl|preju[ií]z|castigad|moros|incumpl|impag|défaut|défaill|insolv|sofferenz|insolut|inkasso|wanbetal|mislighold|"
     r"takip|temerrüt|ödenme|batık|nesplac|prodlen|vymáh|niespłac|windykac|przetermin|késedel|felmond|restan|"
     r"дефолт|просроч|списан|взыскан|не ?погаш|банкрот|ανεξόφλ|καθυστέρ|επισφαλ",
     re.I,
@@ -50,13 +51,14 @@ _GOOD_LEVELS = re.compile(
 )
 _OPEN_LEVELS = re.compile(
     r"current|late|grace|issued|open|active|arrear|pending|in process|laufend|in corso|lopend|löpande|açık|"
-    r"devam|aktiv|aktywn|действу|активн|текущ|открыт|ενεργ",
+    r"em dia|em aberto|atras|vigente|al corriente|en cours|devam|aktiv|aktywn|действу|активн|текущ|открыт|ενεργ",
     re.I,
 )
 _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
     r"(principal|interest|fees?|amount|amt|emis?|instal+ments?)_paid(_|$)|paid_(principal|interest|fees?|amount|amt)|"
     r"(last|next)_(pa?y|pymnt|emi|instal)|letzte_zahlung|ultimo_pag|dernier_paiement|son_odeme|posledn\w+_(platezh|splat)|"
+    r"(valor|total|montante|juros|monto|importe|montant|capital|importo)_(pago|pagado|paye|pagato)s?(_|$)|dias_(de_)?(atraso|mora)|"
     r"ostatni\w+_(splat|wplat)|vzyskan|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
 )
 _PROTECTED = _words(
@@ -70,7 +72,11 @@ _PROTECTED = _words(
     "kon kjonn alder civilstand fodelsedatum pol vozrast semeinoe_polozhenie grazhdanstvo natsionalnost rozhdeniya "
     "deti detei fylo ilikia gennisis oikogeneiaki"
 )
-_OPINIONS = _words("grade sub_?grade rate interest score rating apr roi stavka ball skoring skoringovyi reiting")
+_RATES = (
+    "rate apr roi interest stavka juros interes tasa_(de_)?interes taux zins zinssatz tasso oprocentowanie faiz urok "
+    "kamat dobanda ranta"
+)
+_OPINIONS = _words(f"grade sub_?grade score rating ball skoring skoringovyi reiting {_RATES}")
 _BUREAUS = _words("bureau fico cibil schufa experian equifax transunion crif vantage")  # whose scores no lender makes
 _POINTS = _words("score scores points ball skoring skoringovyi")
 _MONEY = _words(
@@ -121,21 +127,23 @@ _INCOME = _words(
     "income inc salary wage earnings einkommen gehalt renda ingresos revenu reddito dochod "
     "gelir geliri prijem jovedelem venit inkomst dokhod zarplata eisodima"
 )
-_PERCENT = _words("rate percent pct util utili[sz]ation ratio dti apr roi ltv debtinc share interest stavka dolya")
-_RATE = _words("rate apr roi interest stavka")
+_PERCENT = _words(f"percent pct util utili[sz]ation ratio dti ltv debtinc share dolya {_RATES}")
+_RATE = _words(_RATES)
 _COUNTS = _words("number num nr count counts kolichestvo chislo")
 _EVENTS = _words("enquiry enquiries inquiry inquiries inq delinquencies times zaprosy prosrochki")
 _DAYS_LONG = _words("days?")
 _MONTHS = _words("months? mths? mos? mes srok term duration clage tenor tenure period")
 _TERMS = re.compile(
     r"((loan_)?(term|tenor|tenure|duration)|laufzeit|plazo|prazo|duree|durata|looptijd|okres|vade|futamido|splatnost|termen|"
-    r"srok(_kredita)?|diarkeia)"
-    r"(_(in_)?(months?|mths?|mos?|monaten?|meses|mois|mesi|maanden|miesiace|miesiacach|ay|honap|mesice|mesicu|luni|mes|mesyatsev))?"
+    r"srok(_kredita)?|diarkeia)(_(in_)?("
+    r"months?|mths?|mos?|monaten?|meses|mois|mesi|maanden|miesiace|miesiacach|ay|honap|mesice|mesicu|luni|mes|mesyatsev|"
+    r"(?P<week>weeks?|wks?|wochen|semanas|semaines|settimane|weken|tygodnie|hafta|nedel)|"
+    r"(?P<day>days?|tagen?|dias|jours|giorni|dagen|dni|gun|dnei)))?"
 )
 _LONGEST_TERM = 480  # months
 _YEARS = _words("years? yrs? age yoj length jahren? anos annees? anni jaren lata lat roky yil")
 _MONTHLY = _words(
-    "monthly month pm monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks "
+    "monthly month pm a_m monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks "
     "aylik mesicni havi lunar manadlig mesyats ezhemesyachnyi"
 )
 _CODES = _words("code zip zipcode zip_code postcode postal naics sic branch")
@@ -375,7 +383,14 @@ def _term(fields: Sequence[ColumnProfile]) -> ColumnProfile | None:
 
 def _counts_months(column: ColumnProfile) -> bool:
     low, high = column.numbers or (0.0, 0.0)
-    return column.integral and not column.missing and 1 <= low <= high <= _LONGEST_TERM
+    return column.integral and not column.missing and low >= 1 and high * _months_each(column) <= _LONGEST_TERM
+
+
+def _months_each(column: ColumnProfile) -> float:
+    """Return how many months each of the numbers of a term stands for, of weeks or days a share."""
+    counted = _TERMS.fullmatch(normalise(column.name))
+    duration = next((name for name, text in counted.groupdict().items() if text), "month") if counted else "month"
+    return float(f"{float(unit_of(duration).size):.6g}")
 
 
 def _time_head(time: ColumnProfile | None, *, some_run: bool, has_term: bool) -> Iterator[str]:
@@ -583,7 +598,8 @@ def _number_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]
     yield "    role: feature"
     yield f"    unit: {unit}  # GUESS" + (": name the currency, as dollars or euros" if _UNNAMED in unit else "")
     if scale != 1:
-        yield f"    scale: {scale}  # GUESS: the file has fractions, and {unit} is so many times that"
+        why = "the file has fractions, and" if scale > 1 else "the file counts weeks or days, and the number of"
+        yield f"    scale: {scale}  # GUESS: {why} {unit} is so many times that"
     if column.suffix:
         yield f'    strip: " {column.suffix}"'
     yield f"    range: [{low:z.15g}, {high:z.15g}]  # GUESS"
@@ -624,15 +640,18 @@ def _money(style: NumberStyle) -> str:
     return named.pop() if len(named) == 1 else _UNNAMED
 
 
-def _unit(column: ColumnProfile, name: str, money: str) -> tuple[str, int]:
+def _unit(column: ColumnProfile, name: str, money: str) -> tuple[str, float]:
     """Guess the unit, and how many of it the file's 1 is."""
     assert column.numbers is not None
     low, high = column.numbers
+    if name == TERM and (months := _months_each(column)) != 1:
+        return TIME, months
     if column.money and not _INCOME.search(name):
         return (f"{money} a month" if _MONTHLY.search(name) else money), 1
     if column.percent or "%" in column.name or _PERCENT.search(name):
         fraction = not column.percent and low >= 0 and high <= 1.5
-        return ("percent a year" if _RATE.search(name) else "percent"), 100 if fraction else 1
+        span = " a month" if _MONTHLY.search(name) else " a year"
+        return f"percent{span if _RATE.search(name) else ''}", 100 if fraction else 1
     if _INCOME.search(name):
         return f"{money} a {'month' if _MONTHLY.search(name) else 'year'}", 1
     for words, unit in (
@@ -649,7 +668,7 @@ def _unit(column: ColumnProfile, name: str, money: str) -> tuple[str, int]:
     return ("count" if column.integral and low >= 0 else "points"), 1
 
 
-def _range(column: ColumnProfile, name: str, scale: int = 1) -> tuple[float, float]:
+def _range(column: ColumnProfile, name: str, scale: float = 1) -> tuple[float, float]:
     """Widen what was seen to round numbers: from 0, or ten times as low, to ten times as high."""
     assert column.numbers is not None
     low, high = (number * scale for number in column.numbers)

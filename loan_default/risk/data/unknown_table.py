@@ -31,7 +31,10 @@ _BESIDE_LATIN = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f]|[^\x00-\x7f](?=[A-Za-z])"
 # the first counts: Turkish before Icelandic, and Greek, which hardly writes what is the Russian а, before Russian.
 _CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž")
 _ALPHABETS = (
-    *(("cp1252", letters) for letters in ("äöüß", "àâæçéèêëîïôœùûü", "áéíñóúüºª", "ãáàâçéêíóôõúüºª", "àèéìîòóùºª", "åäöæøé")),
+    *(
+        ("cp1252", letters)
+        for letters in ("äöüß", "àâæçéèêëîïôœùûü", "áéíñóúüºª", "ãáàâçéêíóôõúüºª", "àèéìîòóùºª", "åäöæøé")
+    ),
     *(("cp1250", letters) for letters in _CENTRAL),
     ("cp1254", "çğıöşüâûİ"),
     ("cp1252", "áðéíóúýþæö"),

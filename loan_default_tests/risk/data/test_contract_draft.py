@@ -146,11 +146,12 @@ def test_a_bureaus_score_is_no_opinion_of_the_lender(tmp_path: Path) -> None:
     assert (own.unit, own.risk, own.opinion) == ("points", "falling", True)
 
 
+_PAID = ("Interest Paid", "last_emi", "Valor Pago", "monto_pagado", "Dias de atraso")
+
+
 def test_what_was_paid_came_afterwards() -> None:
-    table = loans().with_columns(
-        pl.Series(name, ["100", "200.5"] * (ROWS // 2)) for name in ("Interest Paid", "last_emi")
-    )
-    assert {"Interest Paid", "last_emi"} <= set(drafted(table).suspects)
+    table = loans().with_columns(pl.Series(name, ["100", "200.5"] * (ROWS // 2)) for name in _PAID)
+    assert set(_PAID) <= set(drafted(table).suspects)
 
 
 def test_names_that_are_glued_together_are_read_as_their_words(tmp_path: Path) -> None:
@@ -261,6 +262,24 @@ def test_a_term_is_known_by_its_other_names(column: str, is_term: bool, tmp_path
     assert ("\nterm: 36  # DECIDE" in draft.text) != is_term
 
 
+@pytest.mark.parametrize(
+    ("column", "months"), [("Prazo (semanas)", 4 * 7 * 48 / 1461), ("loan_term_days", 4 * 48 / 1461), ("Plazo", 4)]
+)
+def test_a_term_in_weeks_or_days_is_scaled_to_months(column: str, months: float, tmp_path: Path) -> None:
+    table = RUNNING.drop("term").with_columns(pl.Series(column, ["4", "16", "16", "52"] * (ROWS // 4)))
+    term = load_draft(drafted(table), tmp_path).by_name["term"]
+    assert term.unit == "months"
+    assert 4 * term.scale == pytest.approx(months, rel=1e-4)
+
+
+def test_an_interest_a_month_is_no_interest_a_year(tmp_path: Path) -> None:
+    names = {"Juros a.m.": "percent a month", "tasa de interés mensual": "percent a month", "Taux": "percent a year"}
+    table = loans().with_columns(pl.Series(name, [f"{2 + n / 100:.2f}%" for n in range(ROWS)]) for name in names)
+    fields = {field.column: field for field in load_draft(drafted(table), tmp_path).fields}
+    assert {name: fields[name].unit for name in names} == names
+    assert {(fields[name].opinion, fields[name].risk) for name in names} == {(True, "rising")}
+
+
 def test_without_a_date_loans_that_still_run_are_left_out(tmp_path: Path) -> None:
     draft = drafted(RUNNING.drop("IssueDate", "note"))
     contract = load_draft(draft, tmp_path)
@@ -286,6 +305,11 @@ def test_a_table_without_an_outcome_says_so() -> None:
             "Situação",
             ["Liquidado", "Liquidado", "Liquidado", "Inadimplente"],
             StatusGuess("Situação", ("Inadimplente",), ("Liquidado",), (), is_sure=True),
+        ),
+        (
+            "Situação",
+            ["Liquidado", "Liquidado", "Liquidado", "Prejuízo", "Prejuízo", "Em dia", "Atraso 1-30 dias"],
+            StatusGuess("Situação", ("Prejuízo",), ("Liquidado",), ("Em dia", "Atraso 1-30 dias"), is_sure=True),
         ),
         (
             "Durum",
