@@ -319,7 +319,7 @@ class _Compiler:
         ]
         if not fits(part.unit, target, units):
             problems.append(
-                f"{part.text} measures {part.unit.measures} and the unit {unit} {target.measures}; "
+                f"{part.text} measures {part.unit.measures}, and the unit {unit} measures {target.measures}; "
                 f"{self._remedy(part.unit / target)}"
             )
         if problems:

@@ -403,7 +403,9 @@ def _sentence(kind: type[Section], location: Location, text: str | None, details
     if len(expected) > 1 and "a whole number" in expected:
         expected.remove("a whole number")  # which is a number too
     if expected:
-        example = _example(kind, location, expected[0]) or _remedy(expected[0], value, text)
+        remedy = _remedy(expected[0], value, text)
+        is_general = remedy == _EXAMPLES.get(expected[0], expected[0])
+        example = (_example(kind, location, expected[0]) if is_general else None) or remedy
         return f"{_reading(value, text)}, and it has to be {' or '.join(expected)}; write {example}"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     return message if error == "value_error" else message[0].lower() + message[1:]
@@ -481,6 +483,7 @@ def _noun(value: Any) -> str:
 
 def _remedy(expected: str, value: Any, text: str | None) -> str:
     if expected == "a text":
+        text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else text
         return f"{json.dumps(text, ensure_ascii=False)} in quotes" if text else "a text"
     if expected == "a list" and isinstance(value, str) and not re.search(r"[\s,]", value):
         return f"[{json.dumps(text, ensure_ascii=False)}]"

@@ -215,6 +215,7 @@ _YAML_REMEDIES = {
     "cannot start any token": "put the text in quotes, and indent with blanks, not tabs",
     "expected a single document": "keep one document, and delete the line --- before the other",
     "undefined alias": "a text that begins with * has to stand in quotes",
+    "unconstructable recursive": "an alias *name cannot stand inside of the value that &name marks",
     "could not determine a constructor": "a text that begins with ! has to stand in quotes",
     "unhashable key": "a text that begins with { or [ has to stand in quotes",
     "found unknown escape character": "write '…' instead of \"…\" around a text with \\ in it",

@@ -118,8 +118,8 @@ def test_a_value_is_in_the_units_of_its_fields_and_of_its_own(text: str, unit: s
 
 MISTAKES: dict[tuple[str, str | None], str] = {
     ("loan / income", "percent"): (
-        "loan / income measures months and the unit percent a share; write yearly(income) for what comes in a year, or "
-        "monthly(income), in place of income"
+        "loan / income measures months, and the unit percent measures a share; write yearly(income) for what comes in "
+        "a year, or monthly(income), in place of income"
     ),
     ("100 * loan / yearly(income)", "percent"): (
         "the units convert by themselves; leave 100 out of 100 * loan / yearly(income)"
@@ -132,8 +132,8 @@ MISTAKES: dict[tuple[str, str | None], str] = {
     ),
     ("late + used", "count"): "late measures count and used a share, and only like can be added or compared; correct",
     ("max(loan, term)", "dollars"): "only like can be added or compared; correct the expression, or the units (loan do",
-    ("late", "percent"): "late measures count and the unit percent a share; correct",
-    ("loan / balance", "dollars"): "loan / balance measures a share and the unit dollars dollars; correct",
+    ("late", "percent"): "late measures count, and the unit percent measures a share; correct",
+    ("loan / balance", "dollars"): "loan / balance measures a share, and the unit dollars measures dollars; correct",
     ("payment(loan, used, term)", "dollars a month"): (
         "payment takes a rate a year or a month as the second, and used measures a share; write unit: percent a year"
     ),
@@ -447,7 +447,7 @@ REFUSED_BOOKS: dict[str, tuple[Mapping[str, str], str]] = {
         "value[01] and value[01] would be derived from themselves",
     ),
     "itself": ({"value0 + loan": "dollars"}, "field value0: derived: value0 would be derived from itself"),
-    "units": ({"loan / income": "percent"}, "field value0: derived: loan / income measures months and the unit"),
+    "units": ({"loan / income": "percent"}, "field value0: derived: loan / income measures months, and the unit"),
 }  # fmt: skip
 
 

@@ -51,6 +51,10 @@ OF_FILE = {  # the last lines of a contract: its mistakes
         '12: files: YAML reads the key 1 as no text; write "1" in quotes',
         "12: files.1: there is no such key; those here are separator, quote, encoding, decimal, thousands, currency, negative_in_brackets, nothing",
     ],
+    "outcome: {column: a, defaulted: lost, repaid: [paid]}": [
+        "12: the key outcome stands twice, first on line 4; keep one of them",
+        '12: outcome.defaulted: lost is a text, and it has to be a list; write ["lost"]',
+    ],
     "files: semicolons": ['12: files: semicolons is a text, and it has to be keys with values; write {separator: ";"}'],
     "files: {separator: x, quote: ',', nothing: [NA, null]}": [
         '12: files.nothing: YAML reads null as nothing, and it has to be a text; write "null" in quotes',
@@ -112,6 +116,9 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     ],
     "kind: nominal, role: feature, levels: A B, description: d": [
         "field a: levels: A B is a text, and it has to be a list; write [a, b]"
+    ],
+    "kind: nominal, role: feature, levels: [A: B], description: d": [
+        'field a: levels: it is keys with values, and it has to be a text; write "A: B" in quotes'
     ],
 }
 

@@ -90,6 +90,7 @@ def test_what_an_earlier_release_wrote_is_upgraded(tmp_path: Path) -> None:
         ("texts: [a", ", line 2: this is no YAML: .*; a bracket or quotation mark is not closed"),
         ("number: 1\ntexts: a: b", ", line 2: this is no YAML: .*; a text with a colon in it has to stand in quotes."),
         ("number: 1\n\tflag: true", ", line 2: this is no YAML: .* indent with blanks, not tabs."),
+        ("number: &a [*a]", ", line 1: this is no YAML: .* recursive node; an alias .name cannot stand inside of"),
         ("number: 1\n---\nnumber: 2", ", line 2: this is no YAML: .*; keep one document, and delete the line ---"),
         ("texts: *a", ", line 1: this is no YAML: .*; a text that begins with [*] has to stand in quotes."),
         ("texts: !a b", ", line 1: this is no YAML: .*; a text that begins with ! has to stand in quotes."),

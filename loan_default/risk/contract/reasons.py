@@ -36,7 +36,7 @@ class Reasons(Section):
             if sentence is not None and (problem := sentence_problem(sentence, {"value"})):
                 yield Problem(f"reasons.{side} {problem}", (side,))
         if self.missing and "{value}" in self.missing:
-            yield Problem("reasons.missing holds {value}, and there is none", ("missing",))
+            yield Problem("reasons.missing holds {value}, and there is none; delete it", ("missing",))
 
     @property
     def sides(self) -> frozenset[Side]:
@@ -50,7 +50,9 @@ def sentence_problem(sentence: str, allowed: set[str]) -> str | None:
         strange = placeholders(sentence) - allowed
     except ValueError as error:
         return f"cannot be told: {error}"
-    return f"'{sentence}' holds more than text and {{value}}" if strange else None
+    if not strange:
+        return None
+    return f"'{sentence}' holds {{{min(strange)}}}, which stands for nothing; write {{value}}, or delete the braces"
 
 
 def placeholders(sentence: str) -> set[str]:
@@ -62,4 +64,7 @@ def placeholders(sentence: str) -> set[str]:
     if not sentence.strip():
         raise ValueError("a sentence is empty")
     names = ((name, spec, conversion) for _, name, spec, conversion in Formatter().parse(sentence) if name is not None)
-    return {name if not (spec or conversion) else f"{name}!{conversion}:{spec}" for name, spec, conversion in names}
+    marks = (
+        (name, f"!{conversion}" if conversion else "", f":{spec}" if spec else "") for name, spec, conversion in names
+    )
+    return {"".join(parts) for parts in marks}

@@ -131,7 +131,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "units": (
         lambda data, field: field["loan_to_income"].update(derived="loan_amnt / annual_inc"),
-        "field loan_to_income: derived: loan_amnt / annual_inc measures months and the unit percent a share; write",
+        "field loan_to_income: derived: loan_amnt / annual_inc measures months, and the unit percent measures a share; write",
     ),
     "circle": (
         lambda data, field: field["loan_to_income"].update(derived="loan_to_income + dti"),

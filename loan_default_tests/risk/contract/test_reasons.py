@@ -11,9 +11,9 @@ OF_FIELD = {
     "kind: nominal, role: feature, levels: [A], risk: rising, description: d": [
         "field a: a nominal has no high and no low; delete risk"
     ],
-    "kind: number, role: feature, unit: u, range: [0, 1], reasons: {hi: x, low: 'It is {val}.'}, description: d": [
+    "kind: number, role: feature, unit: u, range: [0, 1], reasons: {hi: x, low: 'It {val}.'}, description: d": [
         "field a: reasons.hi: there is no such key; write high",
-        "field a: reasons.low 'It is {val}.' holds more than text and {value}",
+        "field a: reasons.low 'It {val}.' holds {val}, which stands for nothing; write {value}, or delete the braces",
     ],
 }
 
@@ -26,17 +26,17 @@ def test_mistakes_of_a_field(tmp_path: Path, keys: str) -> None:
 WRONG: dict[str, tuple[Change, str]] = {
     "placeholder": (
         lambda data, field: field["dti"]["reasons"].update(high="It is {amount}."),
-        r"'It is \{amount\}.' holds more than text and \{value\}",
+        r"'It is \{amount\}.' holds \{amount\}, which stands for nothing; write \{value\}, or delete the braces",
     ),
     "format": (
         lambda data, field: field["dti"]["reasons"].update(high="It is {value:.2f}."),
-        "holds more than text and",
+        r"holds \{value:.2f\}, which stands for nothing",
     ),
     "braces": (lambda data, field: field["dti"]["reasons"].update(high="It is {value."), "expected '}'"),
     "empty": (lambda data, field: field["dti"]["reasons"].update(high=" "), "a sentence is empty"),
     "missing value": (
         lambda data, field: field["dti"]["reasons"].update(missing="It is {value}."),
-        "dti: reasons.missing holds {value}, and there is none",
+        "dti: reasons.missing holds {value}, and there is none; delete it",
     ),
 }
 
