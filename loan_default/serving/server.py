@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +111,8 @@ class Worker:
         """Start and stop with the process."""
         assert scope["type"] == "lifespan"  # the rest is for the connections
         components = WorkerComponents(self._config, self._registry)
-        try:
+        # A second Ctrl-C cancels: that is no failure, and nobody waits for what the registry is still asked.
+        with suppress(asyncio.CancelledError), closing(components.registry):
             await receive()
             scope["state"].update(app=components.app, connections=components.app.connections)
             components.app.keep_metrics()
@@ -123,10 +124,6 @@ class Worker:
             await receive()
             components.close()
             await send({"type": "lifespan.shutdown.complete"})
-        except asyncio.CancelledError:  # by a second Ctrl-C, which is no failure
-            pass
-        finally:  # else the process would wait for what the registry is still asked
-            components.registry.close()
 
     def _follow_supervisor(self, supervisor: int) -> None:
         """Stop where the supervisor has died: nobody would replace this worker, and make files of its log."""
