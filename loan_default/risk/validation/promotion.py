@@ -79,7 +79,7 @@ def _judge_alone(evaluation: Evaluation, policy: PromotionPolicy) -> Iterator[Fi
     yield Finding(
         "enough_loans",
         policy.are_enough(rows, defaults),
-        f"The test window holds {rows:,} loans and {defaults:,} defaults; "
+        f"The test window holds {plural(rows, 'loan')} and {plural(defaults, 'default')}; "
         f"{policy.least_test_rows:,} and {policy.least_test_defaults:,} are needed.",
     )
     if evaluation.cut_by:

@@ -168,6 +168,7 @@ def test_all_signals_at_their_limits_promote_and_say_what_was_found() -> None:
     [
         (changed(rows=499), "The test window holds 499 loans and 100 defaults; 500 and 100 are needed."),
         (changed(defaults=99), "The test window holds 500 loans and 99 defaults; 500 and 100 are needed."),
+        (changed(defaults=1), "The test window holds 500 loans and 1 default; 500 and 100 are needed."),
         (changed(out_of_time=False), "The test loans did not all come after the training loans of their term."),
         (
             changed(out_of_time=False, several_terms=False),

@@ -20,8 +20,9 @@ def backtest(inputs: ModelCardInputs) -> Iterator[str]:
         "`platform` is what would have been in production: the version that a training as this one made of the loans "
         "that had matured, where the gates of the policy let it pass. The others learn from all that was known: "
         "`matured` from matured loans, `hazard` and `open` from the loans that were open too; `hindsight` knows how "
-        "all of them ended, which nobody could have known. The first candidate of each is the one that ranks the "
-        "newest loans of its development best. Real is the share that defaulted; 12 stands for the first twelve months."
+        "all of them ended, which nobody could have known. The first candidate of each is the one that a training "
+        "would choose by the newest loans of its development. Real is the share that defaulted; 12 stands for the "
+        "first twelve months."
     )
     yield markdown_table(COLUMNS, rows_of(record["points"]))
     yield " ".join(levels_of(record["points"]))
