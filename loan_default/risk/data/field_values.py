@@ -29,6 +29,7 @@ from loan_default.risk.data.parsing import (
     read_number,
     source_column,
     translate_words,
+    why_no_date,
     why_no_month,
     why_no_number,
 )
@@ -372,7 +373,9 @@ def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract, sour
     value = _value(field, dtype, contract.files) if changed else pl.col(field.name)
     unreadable = value.is_null() & text.is_not_null()
     if field.kind == "month":
-        why = why_no_month(_raw(field), dtype, field.format, f"is no month; it must be {field.allowed}")
+        plain, may_say_format = f"is no month; it must be {field.allowed}", source != "request" and not field.format
+        otherwise = why_no_date(text, field.allowed) if may_say_format else plain
+        why = why_no_month(_raw(field), dtype, field.format, otherwise)
         return RowRule(field.name, f"{field.name}: impossible date", unreadable, why)
     if field.kind == "number":
         allowed, is_file = f"is no number; it must be {field.allowed}", source != "request"

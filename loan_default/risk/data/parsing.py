@@ -37,6 +37,11 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _CURRENCY = r"(\p{L}{0,3}\p{Sc}|\p{Lu}{3})?"
 # Figures in groups, or with a currency, as some lender writes them: 1.234,56, 1 234, R$ 5, (5.00), 5 EUR.
 _NUMBER_BY_OTHERS = rf"^[(+\-\s]*{_CURRENCY}[\s+-]*\d[\d.,'\u2019\s\x{{a0}}\x{{202f}}]*{_CURRENCY}[)\s-]*$"
+# Dates as some lender writes them: 31/12/2012, 1.2.12, 2012.12.31, 201212, 20121231, Dec-12.
+_DATE_BY_OTHERS = (
+    r"^(\d{1,2}[./ -]\d{1,2}[./ -]\d{2}(\d{2})?\b|\d{4}[./]\d{1,2}\b|"
+    r"(19|20)\d{2}(0[1-9]|1[0-2])(\d{2})?$|\p{L}{3}-\d{2}$)"
+)
 # The white space of Unicode, which `strip_chars` cuts off by default. Polars computes once what stands in two places,
 # unless a null is written in it, as that default is.
 _WHITE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
@@ -260,8 +265,18 @@ def read_month(expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = (), c
     return pl.coalesce(*by_format, first_day(coded_month_number(named)), month_of(_day(text)))
 
 
+def why_no_date(text: pl.Expr, allowed: str) -> pl.Expr:
+    """Say why nothing is read from a value of a file of which no format is said, and which may be a date by one."""
+    if_declared = 'is no month, as the contract says no format; write format: "%d/%m/%Y", or that of the file, there'
+    return (
+        pl.when(text.str.contains(_DATE_BY_OTHERS))
+        .then(pl.lit(f"{if_declared}, or the value as {allowed}"))
+        .otherwise(pl.lit(f"is no month; it must be {allowed}"))
+    )
+
+
 def why_no_month(
-    expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str], otherwise: str, today: date | None = None
+    expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str], otherwise: str | pl.Expr, today: date | None = None
 ) -> pl.Expr:
     """Say why nothing is read from a month's value: that it is of another time, as after `today`, or `otherwise`.
 
@@ -272,7 +287,8 @@ def why_no_month(
     else:
         text = as_text(expr, dtype)
         days = [*(day_by(format_, text) for format_ in (*formats, "%b-%Y", "%Y-%m")), _day(text)]
-    return pl.coalesce(*(out_of_years(day, today) for day in days), pl.lit(otherwise))
+    last = pl.lit(otherwise) if isinstance(otherwise, str) else otherwise
+    return pl.coalesce(*(out_of_years(day, today) for day in days), last)
 
 
 def _day(text: pl.Expr) -> pl.Expr:

@@ -93,6 +93,17 @@ def test_of_several_problems_the_first_is_told_and_all_are_counted_by_kind(few: 
     assert list(result.report.problems.items()) == [("loan_amnt: out of range", 2), ("grade: unknown level", 1)]
 
 
+@pytest.mark.parametrize(
+    "text", ["31/12/2012", "1.2.12", "2012.12.31", "201212", "20121231", "Dec-12", "31-12-2012 09:00"]
+)
+def test_a_date_of_another_form_is_told_where_to_say_its_format(few: pl.DataFrame, clean: Clean, text: str) -> None:
+    result = clean(with_values(few, 5, issue_d=text))
+    assert result.rejected["reason"].item() == (
+        f"issue_d '{text}' is no month, as the contract says no format; write format: \"%d/%m/%Y\", or that of the "
+        "file, there, or the value as a month, as Dec-2015 or 2015-12"
+    )
+
+
 def test_what_excel_made_of_a_month_is_told_with_a_remedy(few: pl.DataFrame, clean: Clean) -> None:
     result = clean(with_values(few, 5, issue_d="14-Jan"))
     assert result.rejected["reason"].item() == (
