@@ -126,7 +126,8 @@ class LogProcess:
 
 def make_files(files: LogFiles, journal: Path, stop: threading.Event) -> None:
     """Make files of segments as soon as they are closed, until it is told to stop; then of those that are."""
-    pruned_on, written = date.min, LogStatus.read(journal)
+    pruned_on, written = date.min, files.status
+    written.write(journal)  # what was said of the process before is over, also where the storage hangs now
     while True:
         is_last = stop.is_set()
         files.store_closed()

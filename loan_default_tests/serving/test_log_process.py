@@ -114,3 +114,18 @@ def test_it_tells_of_a_storage_that_refuses_until_that_is_over(tmp_path: Path, m
     stop.set()
     making.join(10)
     assert (ids_in(root), making.is_alive()) == (["r1"], False)
+
+
+def test_what_was_said_of_the_one_before_is_over_when_another_begins(tmp_path: Path) -> None:
+    journal, stop = tmp_path / "journal", threading.Event()
+    statuses = []
+
+    class Files(LogFiles):
+        def store_closed(self) -> int:
+            statuses.append(LogStatus.read(journal))
+            return super().store_closed()
+
+    LogStatus("It has ended.").write(journal)
+    stop.set()
+    make_files(Files(journal, str(tmp_path)), journal, stop)
+    assert statuses == [LogStatus()]
