@@ -94,10 +94,10 @@ def _newest(loans: pl.LazyFrame, contract: Contract) -> tuple[pl.LazyFrame, Cove
 
 
 def as_level(name: str, contract: Contract) -> pl.Expr:
-    """Write the values of a field as the names of segments: whole numbers, and `missing` where there is none."""
+    """Write the values of a field as the names of segments: whole numbers (begun months count), and `missing`."""
     column = pl.col(name)
     number = name not in contract.by_name or contract.by_name[name].kind == "number"  # else a term by product
-    return (column.cast(pl.Int64) if number else column).cast(pl.String).fill_null("missing")
+    return (column.ceil().cast(pl.Int64) if number else column).cast(pl.String).fill_null("missing")
 
 
 def _months_before(month: date, months: int) -> date:

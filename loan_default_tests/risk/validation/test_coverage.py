@@ -46,6 +46,13 @@ def test_the_newest_twelve_months_are_counted_and_what_of_them_is_in_test(contra
     assert coverage.empty == tuple(name for name in fields if name not in loans.columns)
 
 
+def test_a_term_of_weeks_is_the_level_that_its_windows_are_called_by(contract: Contract, policy: Policy) -> None:
+    loans = sold().with_columns(term=pl.lit(16 * 7 * 48 / 1461))  # sixteen weeks end in the fourth month
+    coverage = measure_coverage(loans.lazy(), loans, contract, policy.promotion)
+    assert coverage is not None
+    assert [level.level for level in coverage.levels if level.field == "term"] == ["4"]
+
+
 def test_a_segment_of_which_no_loan_has_a_value_is_named_and_no_level(contract: Contract, policy: Policy) -> None:
     loans = sold().with_columns(home_ownership=pl.lit(None, pl.String))
     coverage = measure_coverage(loans.lazy(), loans, contract, policy.promotion)
