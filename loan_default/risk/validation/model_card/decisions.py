@@ -158,9 +158,9 @@ _NO_GROUPS = (
 def _fairness(inputs: ModelCardInputs, protected: str) -> Iterator[str]:
     """Show what the version does to groups of people, and the widest gaps."""
     yield (
-        f"Protected by the contract: {protected}. It is read of loan files to measure such groups alone: "
-        "no model sees it, no reason names it, and no application is asked for it. Which other fields stand in for "
-        "it was not measured."
+        f"Protected by the contract: {protected}. Loan files are read for this to measure such groups alone: no model "
+        "sees it, no reason names it, and no application is asked for it. Which other fields stand in for it was not "
+        "measured."
     )
     if inputs.examination is None or not inputs.examination.fairness:
         yield NOT_MEASURED
