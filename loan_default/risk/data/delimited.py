@@ -296,18 +296,21 @@ def _swallowed(record: Sequence[str], header: Sequence[str], dialect: Dialect) -
     """Fault each line of a record that is no row, and among whose lines are rows."""
     fault = _stray_fault(record[0], header, dialect)
     yield [], fault
-    within = f"row stands within the value of {fault['field']} that begins with a quotation mark above"
+    above = f"row stands within the value of {fault['field']} that begins with a quotation mark above"
+    within = f"{above}; close that one, or delete it"
     for _ in record[1:]:
         yield [], _fault("row", "row: within a quoted value", within)
 
 
 def _stray_fault(line: str, header: Sequence[str], dialect: Dialect) -> Fault:
     if len(line) > _VALUE_LIMIT:
-        return _fault("row", "row: too long a value", f"row holds a value of more than {_VALUE_LIMIT:,} letters")
+        return _fault(
+            "row", "row: too long a value", f"row holds a value of more than {_VALUE_LIMIT:,} letters; shorten it"
+        )
     values = dialect.split(line)
     column = header[len(values) - 1] if len(values) <= len(header) else "row"
     value = values[-1].strip()[:_SHOWN_LETTERS]
-    reason = f"{column} '{value}' begins with a quotation mark that its line does not close"
+    reason = f"{column} '{value}' begins with a quotation mark that its line does not close; close it, or delete it"
     return _fault(column, f"{column}: stray quotation mark", reason, value)
 
 

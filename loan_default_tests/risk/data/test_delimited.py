@@ -99,11 +99,15 @@ def row(*values: object) -> str:
     return ",".join([*map(str, values), *["x"] * (len(HEADER) - len(values))]) + "\n"
 
 
+NOT_CLOSED = "with a quotation mark that its line does not close; close it, or delete it"
+ABOVE = "with a quotation mark above; close that one, or delete it"
+
+
 def test_a_stray_quote_costs_its_own_row_alone() -> None:
     swallowing = row(0, 1) + row(1, '"Sales rep') + row(2, 2) + row(3, '"a, b"') + row(4, '"Boss') + row(5, 5)
     read = records(swallowing)
     assert [values[0] if values else None for values, _ in read] == ["0", None, "2", "3", None, "5"]
-    assert read[1][1] == "issue_d 'Sales rep,x,x,x,x,x,x' begins with a quotation mark that its line does not close"
+    assert read[1][1] == f"issue_d 'Sales rep,x,x,x,x,x,x' begins {NOT_CLOSED}"
     well_closed = row(1, '"Sales rep') + row(2, 2) + row(3, 'Boss"')
     assert [fault is None for _, fault in records(well_closed)] == [False, True, True]
     at_the_end = row(1) + row(2).replace("\n", '"\n') + row(3)[:-2] + '"x'
@@ -128,15 +132,15 @@ def test_a_value_may_hold_lines_but_no_rows() -> None:
     assert [fault for _, fault in longer] == [LONGER]
     hidden = records(row(1, '"open', "too", "many", *["x"] * 5) + row(2) + row(3, 'closed"'))
     assert [fault for _, fault in hidden] == [
-        "issue_d 'open,too,many,x,x,x,x,x' begins with a quotation mark that its line does not close",
-        *["row stands within the value of issue_d that begins with a quotation mark above"] * 2,
+        f"issue_d 'open,too,many,x,x,x,x,x' begins {NOT_CLOSED}",
+        *[f"row stands within the value of issue_d that begins {ABOVE}"] * 2,
     ]
 
 
 @pytest.mark.slow
 def test_too_long_a_value_costs_its_own_row_alone() -> None:
     long = row(1, "y" * 140_000) + row(2)
-    assert [fault for _, fault in records(long)] == ["row holds a value of more than 131,072 letters", None]
+    assert [fault for _, fault in records(long)] == ["row holds a value of more than 131,072 letters; shorten it", None]
     endless = row(1, '"open', "x,x,x,x,x,x,x") + "word\n" * 30_000 + row(2)
     read = records(endless)
     assert len(read) == 30_002
