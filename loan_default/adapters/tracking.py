@@ -248,10 +248,10 @@ class Tracking:
         return self._read_text(run_id, name) if name in names else None
 
     def run_url(self, run_id: str, ui_url: str) -> str:
-        """Return the page of the run in the MLflow UI at `ui_url`."""
+        """Return the page of the run in the MLflow UI at `ui_url`, among pages of model training and not of GenAI."""
         with self._client(f"read the run {run_id}") as client:
             experiment_id = client.get_run(run_id).info.experiment_id
-        return f"{ui_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+        return f"{ui_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
     # --- model packages
 

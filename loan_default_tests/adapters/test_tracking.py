@@ -118,7 +118,7 @@ def test_run_keeps_what_is_logged(tracking: Tracking) -> None:
     assert (len(run.data.params), run.data.params["p149"], run.data.metrics) == (150, "149", {"auc": 0.7})
     assert run.data.tags["decision"] == "hold"
     assert files == {"decision.json", "model_card.md"}
-    expected = f"http://ui/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    expected = f"http://ui/#/experiments/{run.info.experiment_id}/runs/{run_id}?workflowType=machine_learning"
     assert tracking.run_url(run_id, "http://ui/") == expected
 
 
