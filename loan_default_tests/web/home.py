@@ -19,7 +19,6 @@ from loan_default.steps.scoring import score_batch
 from loan_default_tests import homes
 from loan_default_tests.steps.book import Book
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MONTHS = {"2014-07": 0.0, "2014-08": 0.0, "2014-09": 1.0}  # and the shift of their population
 REJECTED = {"2014-08": 3}
 
@@ -31,7 +30,7 @@ def pages_home(folder: Path) -> Settings:
 
 def _make(folder: Path) -> None:
     settings = homes.trained_home(folder)
-    book = Book(settings)
+    book, now = Book(settings), datetime.now(UTC)  # after the training, which takes the time as it is
     register_again(book)
     delivered = []
     for number, (batch, shift) in enumerate(MONTHS.items()):
@@ -39,9 +38,9 @@ def _make(folder: Path) -> None:
         loans = make_loans(300, seed=number, first_month=month, last_month=month, shift=shift)
         delivered.append(loans)
         income = pl.when(pl.int_range(pl.len()) < REJECTED.get(batch, 0)).then(-5.0).otherwise("annual_inc")
-        _score(book, batch, loans.with_columns(income.alias("annual_inc")))
+        _score(book, batch, loans.with_columns(income.alias("annual_inc")), now)
     homes.write_outcomes(Path(str(book.layout.outcomes)), pl.concat(delivered), "2019-12")
-    storage.write_json(book.layout.record("performance_report"), book.measure(NOW).record)
+    storage.write_json(book.layout.record("performance_report"), book.measure(now).record)
 
 
 def register_again(book: Book) -> None:
@@ -60,9 +59,9 @@ def register_again(book: Book) -> None:
     decision_log.add(book.layout, {**record, **decision, "decided_at": decided_at.isoformat()})
 
 
-def _score(book: Book, batch: str, loans: pl.DataFrame) -> None:
+def _score(book: Book, batch: str, loans: pl.DataFrame, now: datetime) -> None:
     delivered = book.deliver(batch, loans)
-    score_batch(delivered, book.models, book.workspace, LocalEngine(), now=NOW)
+    score_batch(delivered, book.models, book.workspace, LocalEngine(), now=now)
     predictions = book.table(book.layout.batch_table("predictions", batch))
     compared = compare_batch(delivered, predictions, book.models, book.policy.drift, book.workspace, LocalEngine())
     storage.write_json(book.layout.batch_record("drift_report", batch), compared.to_dict())
