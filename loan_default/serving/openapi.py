@@ -395,7 +395,7 @@ def _offer() -> Schema:
         npv={"type": ["number", "null"], "description": "Expected net present value, in the book's money."},
         earns_most={
             "type": "boolean",
-            "description": "By these the lender is expected to earn most, of the amounts and terms approved.",
+            "description": "By these the lender is expected to earn most, of the amounts and terms tried that are approved.",
         },
     )
 
