@@ -395,7 +395,7 @@ def _offer() -> Schema:
         npv={"type": ["number", "null"], "description": "Expected net present value, in the book's money."},
         earns_most={
             "type": "boolean",
-            "description": "By these the lender is expected to earn most, of the amounts and terms tried that are approved.",
+            "description": "By these, of those tried and approved, the lender is expected to earn most.",
         },
     )
 
