@@ -177,8 +177,9 @@ def shifts(inputs: ModelCardInputs) -> Iterator[str]:
     )
     yield (
         "PSI of the test window's loans against those of development, less what chance makes: the largest of that of "
-        f"the values in equal bins, in deciles, and of the missing share. {scores}By more than the policy's limits, "
-        f"and than chance explains, {named(drifted) or 'none'} moved. The "
+        "the values in equal bins from the least to the greatest of both, in deciles of development, and of the "
+        f"missing share. {scores}By more than the policy's limits, and than chance explains, "
+        f"{named(drifted) or 'none'} moved. The "
         f"{min(len(comparable), _SHIFTS_SHOWN)} that moved most:"
     )
     strongest = sorted(comparable, key=lambda shift: -(shift.psi or 0.0))[:_SHIFTS_SHOWN]
