@@ -50,7 +50,7 @@ def test_a_batch_that_is_not_there_is_one_sentence(command: Run) -> None:
         (
             "loan_amnt;term\n",
             "is separated by semicolons where the contract expects commas; save it with commas between the columns, "
-            "or write separator: ';' under files in the contract.",
+            'or write separator: ";" under files in the contract.',
         ),
         (
             None,

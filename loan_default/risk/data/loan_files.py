@@ -11,6 +11,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import json
 import re
 import zipfile
 import zlib
@@ -501,7 +502,7 @@ def _not_a_header(path: Path, lines: Sequence[str], contract: Contract, columns:
             expected = _SEPARATORS.get(dialect.separator, f"'{dialect.separator}'")
             return BadInput(
                 f"{path} is separated by {word} where the contract expects {expected}; save it with {expected} between "
-                f"the columns, or write separator: {separator!r} under files in the contract."
+                f"the columns, or write separator: {json.dumps(separator)} under files in the contract."
             )
     for line in lines[: _TITLE_LINES + 1]:
         written = {name.strip(_UNSEEN).lower(): name for name in dialect.split(line)}

@@ -37,6 +37,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _CURRENCY = r"(\p{L}{0,3}\p{Sc}|\p{Lu}{3})?"
 # Figures in groups, or with a currency, as some lender writes them: 1.234,56, 1 234, R$ 5, (5.00), 5 EUR.
 _NUMBER_BY_OTHERS = rf"^[(+\-\s]*{_CURRENCY}[\s+-]*\d[\d.,'\u2019\s\x{{a0}}\x{{202f}}]*{_CURRENCY}[)\s-]*$"
+_NUMBER_WITH_LETTERS = r"^[-+]?\d+(\.\d+)?\s*\p{L}{3,}\.?$"
 # Dates as some lender writes them: 31/12/2012, 1.2.12, 2012.12.31, 201212, 20121231, Dec-12.
 _DATE_BY_OTHERS = (
     r"^(\d{1,2}[./ -]\d{1,2}[./ -]\d{2}(\d{2})?\b|\d{4}[./]\d{1,2}\b|"
@@ -141,11 +142,14 @@ def read_number(text: pl.Expr, files: FileFormat, *, percent: bool = False) -> p
 
 def why_no_number(text: pl.Expr, allowed: str) -> pl.Expr:
     """Say why `read_number` reads nothing from a value of a file, which may be a number by other signs."""
+    must = f"it must be {allowed}"
     if_declared = "is no number by the signs that the contract gives under files (decimal, thousands, currency)"
     return (
         pl.when(text.str.contains(_NUMBER_BY_OTHERS))
-        .then(pl.lit(f"{if_declared}; write it by them, or give those of the file: it must be {allowed}"))
-        .otherwise(pl.lit(f"is no number; it must be {allowed}"))
+        .then(pl.lit(f"{if_declared}; write it by them, or give those of the file: {must}"))
+        .when(text.str.contains(_NUMBER_WITH_LETTERS))
+        .then(pl.lit(f"is no number alone; if the letters are its unit, say them as strip of this field: {must}"))
+        .otherwise(pl.lit(f"is no number; {must}"))
     )
 
 

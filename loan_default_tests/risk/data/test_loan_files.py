@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import yaml
 from polars.testing import assert_frame_equal
 
 from loan_default.risk.contract.book import Contract
@@ -221,8 +222,11 @@ def test_what_is_no_loan_file_is_refused(opened: Open, content: bytes | str, nam
 def test_a_wrong_separator_is_named(opened: Open, text: str, separator: str, word: str) -> None:
     with pytest.raises(
         BadInput, match=f"is separated by {word} where the contract expects commas; save it with commas"
-    ):
+    ) as refusal:
         opened(text.replace(",", separator))
+    remedy = re.search("write (separator: .*) under files", str(refusal.value))
+    assert remedy
+    assert yaml.safe_load(remedy[1]) == {"separator": separator}
 
 
 @pytest.mark.parametrize(("before", "after"), [("", " "), (" ", ""), ("\ufeff", ""), ("", "\u00a0")])

@@ -38,6 +38,7 @@ BAD: dict[str, list[tuple[str | None, str, str]]] = {
         ("R$ 5", "revol_bal: unreadable number", "under files (decimal, thousands, currency)"),
         ("5 EUR", "revol_bal: unreadable number", "under files (decimal, thousands, currency)"),
         ("2015-01-01", "revol_bal: unreadable number", "is no number; it must be"),
+        ("5 dollars", "revol_bal: unreadable number", "if the letters are its unit, say them as strip of this"),
     ],
     "loan_status": [
         ("Sold", "loan_status: unknown status", "is no status that the contract lists: Charged Off, "),
