@@ -194,28 +194,6 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     assert pds[0] == pytest.approx(pds[1], abs=0.003)  # calibrated alike
 
 
-def accept_a_connection() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.accept()
-
-
-@pytest.mark.integration
-def test_a_worker_that_waits_for_one_that_died_is_restarted(engine: DaskEngine) -> None:
-    client = engine.client
-    before = client.run(os.getpid)
-    waiting, other = before
-    task = client.submit(accept_a_connection, workers=[waiting])
-    assert within(30, lambda: waiting in [worker for worker, keys in client.processing().items() if keys])
-    _restart_waiting(client, 0.5)
-    client.wait_for_workers(2, timeout=60)
-    after = client.run(os.getpid)
-    assert after.pop(other) == before[other], "who waits for nothing goes on"
-    assert before[waiting] not in after.values()
-    task.cancel()
-    _restart_waiting(client, 0.0)
-    assert client.run(os.getpid).keys() == {other, *after}, "nobody waits"
-
-
 @pytest.mark.long
 def test_every_other_candidate_too(engine: DaskEngine, book: Book, search: SearchSpace) -> None:
     distributed, local = (
@@ -442,6 +420,28 @@ def test_an_error_is_raised_as_it_is(engine: DaskEngine) -> None:
 
     with pytest.raises(BadInput, match=r"^0 is refused\.$"):
         list(engine.map(refuses, range(5)))
+
+
+def accept_a_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.accept()
+
+
+@pytest.mark.integration
+def test_a_worker_that_waits_for_one_that_died_is_restarted(engine: DaskEngine) -> None:
+    client = engine.client
+    before = client.run(os.getpid)
+    waiting, other = before
+    task = client.submit(accept_a_connection, workers=[waiting])
+    assert within(30, lambda: waiting in [worker for worker, keys in client.processing().items() if keys])
+    _restart_waiting(client, 0.5)
+    client.wait_for_workers(2, timeout=60)
+    after = client.run(os.getpid)
+    assert after.pop(other) == before[other], "who waits for nothing goes on"
+    assert before[waiting] not in after.values()
+    task.cancel()
+    _restart_waiting(client, 0.0)
+    assert client.run(os.getpid).keys() == {other, *after}, "nobody waits"
 
 
 @pytest.mark.long
