@@ -76,7 +76,7 @@ def test_each_offer_is_kept(scoring: Scoring) -> None:
             ]
             better = DECISIONS.index(offer["decision"]) < DECISIONS.index(answer["decision"])
             assert better or (offer["earns_most"] and offer["npv"] > answer["npv"])
-    assert count > 2
+    assert count > 1
     best = [offer for answer in ask(scoring, *SENT) for offer in answer["offers"] if offer["earns_most"]]
     assert best
     assert all({*offer["changes"]} <= {"loan_amnt", "term"} for offer in best)
