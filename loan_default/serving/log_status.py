@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
@@ -25,10 +24,10 @@ class LogStatus(msgspec.Struct, frozen=True):
     damaged_rows: int = 0
 
     @classmethod
-    def read(cls, journal: Path) -> Self:
+    def read(cls, journal: Path) -> LogStatus:
         """Read what was written last; where nothing was, nothing is wrong."""
         try:
-            return msgspec.json.decode((journal / _FILE).read_bytes(), type=cls)
+            return _DECODER.decode((journal / _FILE).read_bytes())
         except FileNotFoundError:
             return cls()
         except (OSError, msgspec.DecodeError) as error:
@@ -41,3 +40,6 @@ class LogStatus(msgspec.Struct, frozen=True):
                 part.write_bytes(msgspec.json.encode(self))
         except OSError as error:  # a full disk, of which the journal tells
             log.warning("%s cannot be written (%s).", journal / _FILE, error)
+
+
+_DECODER = msgspec.json.Decoder(LogStatus)  # for all threads, as two must not begin to read its types

@@ -19,6 +19,7 @@ from loan_default.serving.protocol import COLUMNS_AT_MOST, BodyLimits, DecodedBo
 
 _MODULE = "loan_default.serving.parquet_process"
 _MEMORY_BYTES = 1_000_000_000  # beyond what the process has when it begins
+_ANSWERS = msgspec.msgpack.Decoder(ParquetAnswer)  # for all threads, as two must not begin to read its types
 _SECONDS_AT_MOST = 10.0  # for one file; ten thousand applications take 0.1 s
 
 
@@ -99,7 +100,7 @@ def _exchange(request: ParquetRequest, sink: IO[bytes], source: IO[bytes]) -> Pa
     sink.write(LENGTH.pack(len(message)) + message)
     sink.flush()
     (size,) = LENGTH.unpack(_read(source, LENGTH.size))
-    return msgspec.msgpack.decode(_read(source, size), type=ParquetAnswer)
+    return _ANSWERS.decode(_read(source, size))
 
 
 def _read(source: IO[bytes], size: int) -> bytes:

@@ -152,8 +152,12 @@ class QuickReader:
 
     def _make_table_form(self, names: tuple[str, ...]) -> type[msgspec.Struct] | None:
         """Return the type of a table of `row_form`: msgspec reads a struct's types once, those of a list each time."""
-        row_form = self.row_form(names)
-        return None if row_form is None else msgspec.defstruct("Table", [("rows", list[row_form])])  # type: ignore[valid-type]
+        if (row_form := self.row_form(names)) is None:
+            return None
+        form = msgspec.defstruct("Table", [("rows", list[row_form])])  # type: ignore[valid-type]
+        # Reads its types: where two threads begin that at once, the process ends by a fault of its memory.
+        msgspec.convert({"rows": []}, form)
+        return form
 
     def _text_value(self, is_number: bool, text: str | None) -> float | str | None:
         """Return the value of a text; ValueError where a number is written in any way that needs to be looked at."""

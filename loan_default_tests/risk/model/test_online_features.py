@@ -1,6 +1,9 @@
 """The quick reader and the careful one: the same numbers, and never a word of its own."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import msgspec
@@ -208,3 +211,23 @@ def test_months_may_be_sent_in_any_of_their_spellings() -> None:
     assert spelled[1] is not None
     assert alike(spelled[0], spelled[1])
     assert alike(spelled[0], careful({**application, "issue_d": "2018-10"}))
+
+
+def test_threads_may_begin_to_read_tables_of_the_same_columns_at_once() -> None:
+    """Where two of them began to read a struct's types, the process ended by a fault of its memory."""
+    names = [field.name for field in contract().application_fields]
+    often, at_once = sys.getswitchinterval(), Barrier(4)
+
+    def read(reader: QuickReader) -> None:
+        at_once.wait()
+        reader.read_values(names, [[None] * len(names)])
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for _ in range(50):
+                reader = QuickReader(SPACE)
+                reader._table_form(tuple(names))
+                assert [*threads.map(read, [reader] * 4)] == [None] * 4
+    finally:
+        sys.setswitchinterval(often)
