@@ -78,7 +78,7 @@ class Follower:
             sign: a file; touching it makes every worker look at once.
             seconds: between two looks at the registry.
             unknown_fields: what versions do with fields that their contract does not know.
-            ready: called after a look as long as the first alias has a version.
+            ready: called before the first alias gets a version, and after each look at which it has one.
         """
         self.followed = followed
         self._find, self._package = find, package
@@ -120,8 +120,15 @@ class Follower:
         with self._one_at_a_time:
             for followed in self.followed:
                 if followed.model is None and followed.last is not None and followed.last.exists():
-                    followed.model = recall_version(followed.last, self._unknown_fields)
-                self._tell_ready()
+                    self._take(followed, recall_version(followed.last, self._unknown_fields))
+
+    def _take(self, followed: FollowedAlias, model: ServedModel | None) -> None:
+        """Answer by a version; others, who wait for one instead of refusing, learn before the first answer of it."""
+        try:
+            if model is not None and followed is self.followed[0]:
+                self._ready()
+        finally:
+            followed.model = model
 
     def _tell_ready(self) -> None:
         if self.followed[0].model is not None:
@@ -178,7 +185,8 @@ class Follower:
             if not isinstance(error, BadInput | TrackingError | OSError):
                 log.exception("version %s cannot be loaded", version.version)
             return
-        followed.model, followed.trouble = model, None
+        self._take(followed, model)
+        followed.trouble = None
         followed.swaps += 1
         if followed.last is not None:
             remembered = {"version": version.version, "package": str(package)}
