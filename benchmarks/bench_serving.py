@@ -108,7 +108,9 @@ def _resident_mb(pid: int) -> float:
 
 
 def _reported(output: str) -> Load:
-    (line,) = [line for line in output.splitlines() if line.startswith("REPORT ")]
+    line = next((line for line in output.splitlines() if line.startswith("REPORT ")), None)
+    if line is None:
+        raise SystemExit("The server ended under the load: wrk could not connect to it.")
     report = json.loads(line.removeprefix("REPORT "))
     rate = report["requests"] / report["micro"] * 1e6
     return Load(rate, report["p50"] / 1e3, report["p99"] / 1e3, report["requests"], report["failed"])
