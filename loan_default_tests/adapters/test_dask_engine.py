@@ -49,6 +49,7 @@ CONTRACT, POLICY = load_contract(), load_policy()
 LOANS, SEED = 60_000, 7
 SOME = 15_000  # of those that a model is developed on
 LOCAL = LocalEngine()
+RESTARTED = "Restarting 1 worker, which would wait for ever for one that died."  # as it may, in a kill at that moment
 OTHER_KINDS = ("random_forest", "logistic_regression", "lightgbm")
 
 
@@ -185,7 +186,7 @@ def test_boosted_trees_are_as_good_as_those_fitted_here(
     started = "function 'start_tracker'"  # in a process of its own: what fails in it cannot end the scheduler
     assert started in (running.folder / "dask.log").read_text(encoding="utf-8")
     warnings = [record.getMessage() for record in caplog.records if record.name.endswith("adapters.dask_engine")]
-    assert warnings[:1] == ["1 of 2 workers died in fit 1."] * killed
+    assert [text for text in warnings if text != RESTARTED] == ["1 of 2 workers died in fit 1."] * killed
     assert on_test(distributed, book) == pytest.approx(on_test(boosted_here, book), abs=0.002)
     assert 10 < int(distributed.parameters["rounds"]) < search.tunable("xgboost").rounds_at_most  # it stopped early
     assert distributed.metrics["auc"].value == pytest.approx(boosted_here.metrics["auc"].value, abs=0.002)

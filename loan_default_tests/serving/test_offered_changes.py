@@ -58,7 +58,7 @@ def ask(scoring: Scoring, *rows: Mapping[str, Any], output: str = "offers") -> l
 
 @pytest.mark.slow
 def test_each_offer_is_kept(scoring: Scoring) -> None:
-    applied = [*SENT[:7], *UNKNOWN]
+    applied = [*SENT[3:], *UNKNOWN]
     answers, plain = ask(scoring, *applied), ask(scoring, *applied, output="full")
     ways = {field.name: field.applicant_can for field in contract().features}
     count = 0
@@ -76,7 +76,7 @@ def test_each_offer_is_kept(scoring: Scoring) -> None:
             ]
             better = DECISIONS.index(offer["decision"]) < DECISIONS.index(answer["decision"])
             assert better or (offer["earns_most"] and offer["npv"] > answer["npv"])
-    assert count > 1
+    assert count > 2
     best = [offer for answer in ask(scoring, *SENT) for offer in answer["offers"] if offer["earns_most"]]
     assert best
     assert all({*offer["changes"]} <= {"loan_amnt", "term"} for offer in best)
