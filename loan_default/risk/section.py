@@ -18,13 +18,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, mode
 Location = tuple[str | int, ...]  # of a value in a file: keys, and positions from 0 in lists
 PROBLEMS_LATER = {"problems": "later"}  # context of a validation that leaves `problems` to its caller
 _BREAK = re.compile(r"\s*[\r\n\v\f\x85\u2028\u2029]\s*")
-
-
-_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")  # of control, and of direction
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")  # also those of direction
 
 
 def _in_one_line(text: str) -> str:
-    if sign := _UNSEEN.search(text):
+    if sign := _CONTROLS.search(text):
         raise ValueError(f"it holds {ascii(sign[0])[1:-1]}, a sign that nobody sees; take it out")
     return _BREAK.sub(" ", text).strip() if _BREAK.search(text) else text
 

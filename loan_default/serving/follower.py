@@ -104,7 +104,8 @@ class Follower:
                 if again:
                     followed.failed = None
                 self._follow(followed)
-                self._tell_ready()
+            if self.followed[0].model is not None:
+                self._ready()  # again, where it could not be told when the version came
         self.looked.set()
 
     @property
@@ -129,10 +130,6 @@ class Follower:
                 self._ready()
         finally:
             followed.model = model
-
-    def _tell_ready(self) -> None:
-        if self.followed[0].model is not None:
-            self._ready()
 
     def _run(self) -> None:
         _warm_up()

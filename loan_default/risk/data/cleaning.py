@@ -416,7 +416,7 @@ def _unreadable_snapshots(
         loans = int(counts.select(pl.col("rows").sum() - pl.col("not_loans").sum()).item())
         text, formats = pl.col("text"), contract.snapshot.format if contract.snapshot else ()
         table = tables[int(str(number))]
-        why = why_no_month(text, pl.String(), formats, "is no month", table.read_on).alias("why")
+        why = why_no_month(text, pl.String(), formats, pl.lit("is no month"), table.read_on).alias("why")
         first = unreadable.select("first", "text", why, excel_remedy(text).alias("remedy")).row(0)
         results.append(UnreadableSnapshots(column, table.path.name, int(unreadable["unreadable"].sum()), loans, *first))
     return tuple(results)

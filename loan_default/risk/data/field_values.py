@@ -339,9 +339,8 @@ def _last_payment(contract: Contract, rule: OutcomeKnown, dtypes: Dtypes) -> Ite
     outcome files say it, `loan_status` does.
     """
     issued = _month_number(contract.by_name[contract.time_name], dtypes)
-    months, defaulted = pl.lit(None, dtype=pl.Int32), pl.col(OUTCOME) == 1
-    for field in rule.fields:
-        months = _month_number(field, dtypes) - issued
+    elapsed, defaulted = [_month_number(field, dtypes) - issued for field in rule.fields], pl.col(OUTCOME) == 1
+    months = elapsed[0] if elapsed else pl.lit(None, dtype=pl.Int32)
     is_in_file = rule.last_payment in dtypes
     never_paid = defaulted & pl.col(LAST_PAYMENT).is_null() if is_in_file else pl.lit(False)
     paid = pl.when(never_paid).then(0).when(months >= 0).then(months).cast(pl.Int32)
@@ -373,8 +372,8 @@ def _reading_rule(field: LoanField, dtype: pl.DataType, contract: Contract, sour
     value = _value(field, dtype, contract.files) if changed else pl.col(field.name)
     unreadable = value.is_null() & text.is_not_null()
     if field.kind == "month":
-        plain, may_say_format = f"is no month; it must be {field.allowed}", source != "request" and not field.format
-        otherwise = why_no_date(text, field.allowed) if may_say_format else plain
+        by_format, plain = why_no_date(text, field.allowed), pl.lit(f"is no month; it must be {field.allowed}")
+        otherwise = plain if source == "request" or field.format else by_format
         why = why_no_month(_raw(field), dtype, field.format, otherwise)
         return RowRule(field.name, f"{field.name}: impossible date", unreadable, why)
     if field.kind == "number":

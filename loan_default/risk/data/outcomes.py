@@ -237,7 +237,9 @@ def _line_rules(contract: Contract, today: date) -> list[RowRule]:
     name, column = contract.id_name, contract.outcome.column
     loan, status, month, month_text = (pl.col(c) for c in (name, RAW + OUTCOME, MONTH, RAW + MONTH))
     statuses = f"is no status that the contract lists: {', '.join(contract.outcome.label_of)}"
-    why_unread = why_no_month(month_text, pl.String(), _month_format(contract)[0], "is no month; write it as 2019-03")
+    why_unread = why_no_month(
+        month_text, pl.String(), _month_format(contract)[0], pl.lit("is no month; write it as 2019-03")
+    )
     return [
         RowRule(name, f"{name}: missing", loan.is_null(), "is missing; every line names a loan"),
         RowRule(column, f"{column}: missing", status.is_null(), "is missing; every line needs a status"),

@@ -280,7 +280,7 @@ def why_no_date(text: pl.Expr, allowed: str) -> pl.Expr:
 
 
 def why_no_month(
-    expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str], otherwise: str | pl.Expr, today: date | None = None
+    expr: pl.Expr, dtype: pl.DataType, formats: Sequence[str], otherwise: pl.Expr, today: date | None = None
 ) -> pl.Expr:
     """Say why nothing is read from a month's value: that it is of another time, as after `today`, or `otherwise`.
 
@@ -291,8 +291,7 @@ def why_no_month(
     else:
         text = as_text(expr, dtype)
         days = [*(day_by(format_, text) for format_ in (*formats, "%b-%Y", "%Y-%m")), _day(text)]
-    last = pl.lit(otherwise) if isinstance(otherwise, str) else otherwise
-    return pl.coalesce(*(out_of_years(day, today) for day in days), last)
+    return pl.coalesce(*(out_of_years(day, today) for day in days), otherwise)
 
 
 def _day(text: pl.Expr) -> pl.Expr:
