@@ -104,7 +104,7 @@ class Follower:
                 if again:
                     followed.failed = None
                 self._follow(followed)
-            if self.followed[0].model is not None:
+            if self.followed and self.followed[0].model is not None:
                 self._ready()  # again, where it could not be told when the version came
         self.looked.set()
 

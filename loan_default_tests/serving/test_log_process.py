@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -32,10 +33,11 @@ def log_entry(journal: Path, request_id: str) -> None:
 
 def files_process() -> int | None:
     """Return the process of this one that makes files."""
-    for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if b"log_process" in Path("/proc", pid, "cmdline").read_bytes():
-                return int(pid)
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread, or its child, has ended meanwhile
+            for pid in children.read_text().split():
+                if b"log_process" in Path("/proc", pid, "cmdline").read_bytes():
+                    return int(pid)
     return None
 
 
