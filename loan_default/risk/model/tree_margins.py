@@ -71,7 +71,9 @@ class TreeMargins:
 
     def sums(self, X: Matrix) -> Matrix:
         """Return for each row (n, columns) the sum of its leaves (n,), in single precision and in the trees' order."""
-        parts = [self._part(X[start : start + _ROWS_AT_ONCE]) for start in range(0, len(X), _ROWS_AT_ONCE)]
+        with np.errstate():  # which ends the size of buffers as well
+            np.setbufsize(_ROWS_AT_ONCE)  # to fill a larger one, numpy copies what it broadcasts
+            parts = [self._part(X[start : start + _ROWS_AT_ONCE]) for start in range(0, len(X), _ROWS_AT_ONCE)]
         return np.concatenate([np.empty(0, dtype=np.float32), *parts])
 
     def _part(self, X: Matrix) -> Matrix:
@@ -98,10 +100,11 @@ class TreeMargins:
     def _compare(self, columns: Matrix) -> Words:
         """Return the bits of all comparisons (comparisons, words) of rows by column (columns, rows)."""
         least_if_missing = np.fmax(columns, -np.inf)
-        holds = np.empty((self.comparisons[-1].positions.stop, columns.shape[1]), dtype=np.bool_)
+        bits = np.empty((self.comparisons[-1].positions.stop, columns.shape[1] // 8), dtype=np.uint8)
         for column, missing_holds, thresholds, positions in self.comparisons:
-            np.less((least_if_missing if missing_holds else columns)[column], thresholds, out=holds[positions])
-        return np.packbits(holds, axis=1, bitorder="little").view(np.uint64)
+            holds = (least_if_missing if missing_holds else columns)[column] < thresholds
+            bits[positions] = np.packbits(holds, axis=1, bitorder="little")  # while they are in the cache
+        return bits.view(np.uint64)
 
     def _follow(self, holds: Words) -> Words:
         """Return the bits of the paths that rows take (depth, trees, words)."""
