@@ -7,6 +7,7 @@ in rounds, of which medians count, as a shared machine is not equally fast all t
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -35,6 +36,7 @@ TREES = 300
 MANY = 1_000
 IDLE, HALF_OPEN, STALLED = 1_000, 200, 64
 CROWD = f"{IDLE:,} idle, {HALF_OPEN} half-open and {STALLED} stalled connections"
+_STILL_SECONDS = 3.0  # so long nothing happens to a server before it is loaded; ours starts a helper after two
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STOCK, _BARE = "mlflow models serve", "bare ASGI, orjson, ONNX Runtime"
 _REPORT = """
@@ -85,6 +87,13 @@ class Side:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(body), f"{self.url}/invocations"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
             yield wrk
+
+    def settle(self) -> None:
+        """Wait until it and its helpers do nothing: what they do at their start is no part of a load."""
+        seconds = -math.inf
+        while (now := self._processor_seconds) - seconds > _STILL_SECONDS / 100:
+            seconds = now
+            time.sleep(_STILL_SECONDS)
 
     @property
     def _processor_seconds(self) -> float:
@@ -466,7 +475,9 @@ def _served(command: Sequence[str], env: Mapping[str, str], body: Path, tree: Pa
             if process.poll() is not None or time.perf_counter() - began > 120:
                 raise RuntimeError(f"{' '.join(command)} does not answer")
             time.sleep(0.02)
-        yield Side(url, _listener(process.pid, port), time.perf_counter() - began)
+        side = Side(url, _listener(process.pid, port), time.perf_counter() - began)
+        side.settle()
+        yield side
     finally:
         with suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(process.pid, signal.SIGTERM)
