@@ -95,6 +95,7 @@ def proposed_change(settings: Settings, by: DecidedBy | None = None) -> PolicyCh
 def _changed_since(report: Record, policy: Policy) -> Iterator[str]:
     """Yield what the policy says otherwise of costs and limits than when the report was measured."""
     if policy.value is None:
+        yield "a section value (now none)"
         return
     costs, limits = policy.value.model_dump(exclude={"limits"}), policy.value.limits.model_dump(exclude_none=True)
     pairs = [(name, report["policy"][name], now) for name, now in costs.items() if name in report["policy"]]

@@ -19,6 +19,8 @@ from loan_default.settings import Settings
 from loan_default_tests.records import filled
 
 SHIPPED = (CONF / "policy.yaml").read_text(encoding="utf-8")
+VALUED = "value: {funding_rate: 0.05}\n"
+OWN = f"{SHIPPED}\n{VALUED}"
 COSTS = ValuePolicy(funding_rate=0.05).model_dump()
 OUTCOME = {"loans": 500, "default_rate": 0.12, "expected_npv": 90_000.0, "npv": 85_000.0}
 
@@ -36,7 +38,7 @@ def home_with(folder: Path, text: str | None, report: dict[str, Any] | None) -> 
     if report is not None:
         target = Path(str(settings.layout.record("strategy_report")))
         target.parent.mkdir(parents=True, exist_ok=True)
-        content = {"version": 3, "unit": "dollars", **report}
+        content = {"version": 3, "unit": "dollars", "policy": COSTS, "limits": {}, **report}
         target.write_text(json.dumps(content if "problem" in report else filled("strategy_report", content)), "utf-8")
     return settings
 
@@ -44,13 +46,13 @@ def home_with(folder: Path, text: str | None, report: dict[str, Any] | None) -> 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (SHIPPED, "+  approve_below: 0.21        # PD below this: approve"),
+        (OWN, "+  approve_below: 0.21        # PD below this: approve"),
         (
-            "decision: {approve_below: 0.05, decline_from: 0.3}  # ours\n",
+            f"decision: {{approve_below: 0.05, decline_from: 0.3}}  # ours\n{VALUED}",
             "+decision: {approve_below: 0.21, decline_from: 0.3}  # ours",
         ),
-        ("decision:  # ours\n  decline_from: 0.4\n", "+  approve_below: 0.21"),
-        ("# approve_below: 0.05 was too strict\nserving: {shadow_share: 0.1}", "+decision:"),
+        (f"decision:  # ours\n  decline_from: 0.4\n{VALUED}", "+  approve_below: 0.21"),
+        (f"# approve_below: 0.05 was too strict\n{VALUED}serving: {{shadow_share: 0.1}}", "+decision:"),
     ],
 )
 def test_the_cut_off_changes_and_all_else_stays(tmp_path: Path, text: str, line: str) -> None:
@@ -69,10 +71,8 @@ def test_the_cut_off_changes_and_all_else_stays(tmp_path: Path, text: str, line:
 
 
 def test_a_proposal_by_value_changes_what_is_decided_by(tmp_path: Path) -> None:
-    text = SHIPPED + "\nvalue: {funding_rate: 0.05}\n"
     proposals = {by: {**proposal(0.21), "npv_at_least": -0.012} for by in ("pd", "npv", "both")}
-    report = {"proposals": proposals, "policy": COSTS, "limits": {}}
-    settings = home_with(tmp_path, text, report)
+    settings = home_with(tmp_path, OWN, {"proposals": proposals})
     assert proposed_change(settings).by == "pd"
     change = proposed_change(settings, "npv")
     assert "approve_below: 0.21" not in change.difference
@@ -85,7 +85,7 @@ def test_a_proposal_by_value_changes_what_is_decided_by(tmp_path: Path) -> None:
 
 
 def test_declines_begin_where_approvals_end_at_the_least(tmp_path: Path) -> None:
-    settings = home_with(tmp_path, SHIPPED, {"proposals": {"pd": proposal(0.36)}})
+    settings = home_with(tmp_path, OWN, {"proposals": {"pd": proposal(0.36)}})
     proposed_change(settings).write()
     decision = load_policy(settings.policy).decision
     assert (decision.approve_below, decision.decline_from) == (0.36, 0.36)
@@ -102,9 +102,10 @@ def test_any_cut_off_is_read_as_it_was_written(cutoff: float) -> None:
     [
         (SHIPPED, None, "No strategy report is there yet"),
         (SHIPPED, {"problem": "The policy has no section value."}, "Version 3 proposes nothing. The policy has no"),
-        (SHIPPED, {"proposals": {"pd": None}}, "No cut-offs by PD are proposed. No cut-off keeps"),
+        (OWN, {"proposals": {"pd": None}}, "No cut-offs by PD are proposed. No cut-off keeps"),
         (None, {"proposals": {"pd": proposal(0.2)}}, "The policy is the one that the package ships"),
-        ("{serving: {shadow_share: 0.1}}", {"proposals": {"pd": proposal(0.2)}}, "cannot be changed line by line"),
+        (SHIPPED, {"proposals": {"pd": proposal(0.2)}}, r"rests on a section value \(now none\): .* was changed since"),
+        ("{value: {funding_rate: 0.05}}", {"proposals": {"pd": proposal(0.2)}}, "cannot be changed line by line"),
     ],
 )
 def test_what_cannot_be_adopted_says_why(
@@ -115,7 +116,7 @@ def test_what_cannot_be_adopted_says_why(
 
 
 def test_what_was_measured_by_other_costs_or_limits_is_not_adopted(tmp_path: Path) -> None:
-    report = {"proposals": {"pd": proposal(0.21)}, "policy": COSTS, "limits": {"volume_at_most": 2e6}}
+    report = {"proposals": {"pd": proposal(0.21)}, "limits": {"volume_at_most": 2e6}}
     text = SHIPPED + "\nvalue: {funding_rate: 0.05, limits: {volume_at_most: 2000000}}\n"
     assert proposed_change(home_with(tmp_path, text, report)).difference
     settings = home_with(tmp_path, SHIPPED + "\nvalue: {funding_rate: 0.08}\n", report)
@@ -131,7 +132,7 @@ def test_what_was_measured_by_other_costs_or_limits_is_not_adopted(tmp_path: Pat
 def test_the_command_writes_only_where_it_is_asked_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = home_with(tmp_path, SHIPPED, {"proposals": {"pd": proposal(0.21)}})
+    settings = home_with(tmp_path, OWN, {"proposals": {"pd": proposal(0.21)}})
     monkeypatch.setattr(home, "open_home", lambda: settings)
     adopt()
     text = " ".join(capsys.readouterr().out.split())
