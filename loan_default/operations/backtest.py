@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from loan_default.operations.book import read_contract
+from loan_default.operations.book import read_contract, read_search_space
 from loan_default.operations.records import Record, read_record
 from loan_default.operations.runs import run_job
 from loan_default.risk.errors import BadInput
@@ -28,6 +28,7 @@ def back_test(settings: Settings, first: date | None, every: int) -> Record:
 
     contract, report = read_contract(settings), read_record(settings, "cleaning_report")
     require_known(contract)
+    read_search_space(settings)
     if report is None:
         raise BadInput("No loans were cleaned yet; run loan-default clean --data FILE first.")
     month = f"{first:%Y-%m}" if first else ""

@@ -21,7 +21,7 @@ from loan_default.adapters.parquet_table import scan_table
 from loan_default.adapters.tracking import PRODUCTION
 from loan_default.defs.run_tags import AGAIN_TAG, REASON_TAG
 from loan_default.operations.batch_status import comparisons
-from loan_default.operations.book import read_contract
+from loan_default.operations.book import read_contract, read_policy
 from loan_default.operations.promotion import open_models
 from loan_default.operations.records import Record, read_batch_record
 from loan_default.operations.runs import JobFailed, run_job
@@ -129,6 +129,7 @@ def score(settings: Settings, file: Path, *, compare: bool = True, accept_missin
         BadInput: the file cannot be scored; what the inbox held of its name stays.
         JobFailed: a step failed, such as for want of a version in production.
     """
+    read_policy(settings)  # before the inbox holds the file
     batch = deliver(settings, file)
     config = _scoring_config(accept_missing)
     run_job(settings, "batch_prediction_job", config=config, batch=batch, group=None if compare else _SCORING)

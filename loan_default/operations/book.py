@@ -1,6 +1,7 @@
-"""The reviewed files of a loan book: what a loan is, and what was decided on loans.
+"""The reviewed files of a loan book: what a loan is, what was decided on loans, and what a training searches.
 
-What they may say is `risk.contract`'s and `risk.policy`'s; `risk.reviewed_file` reads each text once.
+What they may say is `risk.contract`'s, `risk.policy`'s and `risk.model.search_space`'s; `risk.reviewed_file` reads each
+text once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from loan_default.settings import Settings
 
 if TYPE_CHECKING:
     from loan_default.risk.contract.book import Contract
+    from loan_default.risk.model.search_space import SearchSpace
     from loan_default.risk.policy import Policy
 
 
@@ -30,3 +32,10 @@ def read_policy(settings: Settings) -> Policy:
     from loan_default.risk.policy import load_policy
 
     return load_policy(settings.policy, read_contract(settings))
+
+
+def read_search_space(settings: Settings) -> SearchSpace:
+    """Return what a training searches; errors as `read_contract`."""
+    from loan_default.risk.model.search_space import load_search_space
+
+    return load_search_space(settings.search_space)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loan_default.defs.run_tags import PARTITION_TAG, REASON_TAG
+from loan_default.operations.book import read_policy
 from loan_default.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def run_job(
 
     Raises:
         JobFailed: a step failed; says which and why.
-        BadInput: Dagster cannot keep its records.
+        BadInput: the contract or the policy cannot be used, or Dagster cannot keep its records; nothing was run.
         KeyboardInterrupt: Ctrl-C, once Dagster knows the run as failed.
     """
     import dagster as dg
@@ -104,6 +105,7 @@ def run_job(
     from loan_default.defs.book import BookNames
     from loan_default.defs.instance import open_instance
 
+    read_policy(settings)
     with open_instance(settings) as instance:
         if batch is not None:
             instance.add_dynamic_partitions(str(BookNames(settings.book).batches.name), [batch])

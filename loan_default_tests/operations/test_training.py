@@ -1,11 +1,12 @@
 """Training: the request as run config, what is refused before a run exists, and the records of a run."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from loan_default.operations.training import TrainingRequest, clean, read_training, require_usable
+from loan_default.operations.training import TrainingRequest, clean, read_training, require_usable, run_pipeline
 from loan_default.risk.data.synthetic import make_loans, write_csv
 from loan_default.risk.errors import BadInput
 from loan_default.settings import Settings
@@ -48,6 +49,23 @@ def test_months_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(BadInput, match=message):
         require_usable(settings, request_)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("policy", "decision: {approve_below: 7}", r"approve_below: 7 is not allowed"),
+        ("search_space", "trials: -1", "trials: there is no such key"),
+        ("contract", "name: [1]", "name: "),
+    ],
+)
+def test_a_mistake_in_a_reviewed_file_is_told_before_a_run(
+    settings: Settings, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (path := tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=message):
+        run_pipeline(replace(settings, **{name: path}), TrainingRequest())
+    assert not settings.home.exists(), "no record of a run"
 
 
 def test_every_file_of_a_glob_is_looked_at(settings: Settings, tmp_path: Path) -> None:
