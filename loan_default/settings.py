@@ -26,7 +26,7 @@ from loan_default.adapters.hosting import (
     read_hosting,
     read_port,
 )
-from loan_default.adapters.layout import MODELS, StorageLayout
+from loan_default.adapters.layout import FOLDERS, MODELS, StorageLayout
 from loan_default.adapters.tracking import EXPERIMENT, MODEL_NAME, Tracking
 from loan_default.adapters.web_pages import WebPages
 from loan_default.risk.errors import BadInput
@@ -163,7 +163,15 @@ class Settings:
     @property
     def serving(self) -> Path:
         """Locate where the scoring server leaves its process number, its log and its sign of a reload."""
-        return self.home / (f"serving-{self.book}" if self.book else "serving")
+        return self._folder_of_book("serving")
+
+    @property
+    def evidently(self) -> Path:
+        """Locate the copy of a bucket's workspace that Evidently's UI reads."""
+        return self._folder_of_book("evidently")
+
+    def _folder_of_book(self, name: str) -> Path:
+        return self.home / (f"{name}-{self.book}" if self.book else name)
 
     @property
     def runs(self) -> Path:
@@ -425,7 +433,17 @@ def _book(variables: Mapping[str, str], contract: Path | None) -> str:
             f"{origin} is {name!r}; it names folders, models and assets: write it in small letters, figures and _, "
             "beginning with a letter."
         )
+    if is_of_shipped_book(name):
+        raise BadInput(
+            f"{origin} is {name!r}, which names a model or a folder of the book that ships; write another name, as "
+            f"{name}_book."
+        )
     return "" if name == SHIPPED_BOOK else name
+
+
+def is_of_shipped_book(name: str) -> bool:
+    """Tell whether a book of this name would share its model or a folder with the book whose contract ships."""
+    return name == EXPERIMENT or name in FOLDERS
 
 
 def find_beside(contract: Path | None, what: str) -> Path | None:

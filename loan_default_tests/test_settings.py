@@ -162,6 +162,13 @@ def test_the_shipped_book_keeps_its_names_whatever_file_describes_it(tmp_path: P
     assert settings.tracking == Settings(tmp_path).tracking
 
 
+@pytest.mark.parametrize("name", ["loan_default", "applications", "predictions", "mlflow"])
+def test_no_book_shares_a_model_or_a_folder_with_the_shipped_one(name: str, tmp_path: Path) -> None:
+    contract = contract_named(name, tmp_path)
+    with pytest.raises(BadInput, match=rf"name is '{name}', which names a model or a folder .*, as {name}_book\.$"):
+        load_settings({"LOAN_DEFAULT_CONTRACT": str(contract), "LOAN_DEFAULT_HOME": str(tmp_path)})
+
+
 @pytest.mark.parametrize("name", ["Home loans", "../up", "7", "a.b"])
 def test_a_name_that_names_no_folder_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"LOAN_DEFAULT_BOOK is .*small letters, figures and _"):

@@ -48,6 +48,15 @@ RecordKind = RecordName | BatchRecordName | Literal["history", "test_looks", "ov
 TableName = Literal["cleaned_loans", "rejected_loans", "loan_outcomes", "rejected_outcomes", "provision"]
 BatchTableName = Literal["application_batch", "rejected_applications", "predictions"]
 
+# The folders of a storage. Another book has one of its own among those of the book whose contract ships.
+FOLDERS = frozenset(
+    [
+        *(INBOX, OUTCOMES, DECISIONS, PREDICTION_HISTORY, PREDICTION_LOG, LOOKS, OVERRIDES),
+        *(EVIDENTLY, RECORD_INDEX, MODELS, COMPUTE_LOGS),
+        *(*get_args(BatchRecordName), *get_args(BatchTableName)),
+    ]
+)
+
 _BATCH = re.compile(r"[A-Za-z0-9._-]+")
 _EARLIER_FIGURES = ".evidently.json"
 

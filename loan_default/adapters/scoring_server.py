@@ -42,6 +42,10 @@ class Unreachable(ServerError):
     """An address at which nothing answers."""
 
 
+class OtherModel(ServerError):
+    """An address at which the server of another model answers, as of another loan book."""
+
+
 @dataclass(frozen=True)
 class Health:
     """The health that one worker of the server reports; `pid` is that worker's."""
@@ -80,12 +84,13 @@ class Answers(NamedTuple):
 class ScoringServer:
     """The scoring server at `url`; `home` holds its process number and its log.
 
-    Where it is `supervised`, something else (a container, a service manager) starts it. Every method raises
-    `ServerError`.
+    It is asked for nothing where it answers by another registered model than `model`, if that is named. Where it is
+    `supervised`, something else (a container, a service manager) starts it. Every method raises `ServerError`.
     """
 
     url: str
     home: Path
+    model: str = ""
     supervised: bool = False
     token: str = field(default="", repr=False)
     admin_token: str = field(default="", repr=False)
@@ -104,7 +109,7 @@ class ScoringServer:
         """
         try:
             with connect(self.url, seconds=_HEALTH_SECONDS) as client:
-                return _health(self.url, client.get("/health"), "tell its health")
+                return self._own_health(client)
         except Unreachable:
             return None
 
@@ -136,6 +141,7 @@ class ScoringServer:
         sent = {"X-On-Behalf-Of": person, "Idempotency-Key": key, "X-Purpose": "what-if" if what_if else ""}
         headers = {name: value for name, value in sent.items() if value}
         with connect(self.url, self.token) as client:
+            self._own_health(client)
             response = client.post("/invocations", json={"dataframe_records": [*applications]}, headers=headers)
         if response.status_code == 400 and (message := server_message(response)):
             raise BadInput(message)
@@ -158,6 +164,7 @@ class ScoringServer:
             BadInput: it is no id, or there is no such decision.
         """
         with connect(self.url, self.admin_token) as client:
+            self._own_health(client)
             response = client.get(f"/decisions/{decision_id}")
         if response.status_code in (400, 404) and (message := server_message(response)):
             raise BadInput(message)
@@ -165,6 +172,15 @@ class ScoringServer:
             raise refusal_error(self.url, response, "tell of a decision")
         decision: Mapping[str, Any] = response.json()
         return decision
+
+    def _own_health(self, client: httpx.Client) -> Health:
+        health = _health(self.url, client.get("/health"), "tell its health")
+        if self.model and health.model != self.model:
+            raise OtherModel(
+                f"The scoring server at {self.url} answers by {health.model}, and the model of this loan book is "
+                f"{self.model}; have its own server answer on another port, and name that in LOAN_DEFAULT_SERVING_URL."
+            )
+        return health
 
     # --- the process
 
@@ -204,7 +220,7 @@ class ScoringServer:
         """Return the health of some worker, made to reload before if it answers by another version."""
         try:
             with connect(self.url, self.admin_token, seconds=seconds) as client:
-                health = _health(self.url, client.get("/health"), "tell its health")
+                health = self._own_health(client)
                 if health.version != version:  # the same connection leads to the same worker
                     health = _health(self.url, client.post("/admin/reload"), "reload")
                 return health

@@ -420,7 +420,7 @@ def _show_batches(console: Console, batches: Sequence[BatchStatus]) -> None:
 
 def _server(server: ServerStatus) -> str:
     if server.status is None:
-        return f"{server.url}: does not answer"
+        return server.trouble or f"{server.url}: does not answer"
     trouble = f" ({server.trouble})" if server.trouble else ""
     return f"{server.url}: {server.status}, version {server.version}, process {server.pid}{trouble}"
 

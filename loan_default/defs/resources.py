@@ -188,6 +188,7 @@ class ScoringServerResource(dg.ConfigurableResource[Any]):
 
     url: str
     home: str
+    model: str
     supervised: bool
     wait_seconds: float = 60.0
 
@@ -201,6 +202,7 @@ class ScoringServerResource(dg.ConfigurableResource[Any]):
         return ScoringServer(
             self.url,
             Path(self.home),
+            self.model,
             supervised=self.supervised,
             token=next(iter(scoring), ""),
             admin_token=next(iter(admin), ""),
@@ -274,7 +276,10 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
             storage=settings.book_storage,
         ),
         "scoring_server": ScoringServerResource(
-            url=settings.serving_url, home=str(settings.serving), supervised=settings.serving_supervised
+            url=settings.serving_url,
+            home=str(settings.serving),
+            model=settings.model_name,
+            supervised=settings.serving_supervised,
         ),
         "web_pages": WebPagesResource(url=settings.web_url),
         "clock": ClockResource(),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loan_default.risk.errors import BadInput
+from loan_default.settings import is_of_shipped_book
 
 if TYPE_CHECKING:
     from loan_default.risk.contract.book import Contract
@@ -37,7 +38,7 @@ def draft(file: Path, out: Path | None = None, *, name: str = "", overwrite: boo
     Args:
         file: delimited text or Parquet, with a header.
         out: YAML to write; by default named after the file, in the working folder.
-        name: of the book; by default the file's.
+        name: of the book; by default the file's. One that is the shipped book's is made longer.
         overwrite: whether a file that is there is replaced.
 
     Raises:
@@ -48,6 +49,8 @@ def draft(file: Path, out: Path | None = None, *, name: str = "", overwrite: boo
     from loan_default.risk.data.unknown_table import read_unknown_table
 
     book = normalise(name or file.name.partition(".")[0])
+    if is_of_shipped_book(book):
+        book = f"{book}_book"
     target = out or Path(f"{book}.yaml")
     if target.exists() and not overwrite:
         raise BadInput(f"{target} is there already; give --out another file, or --overwrite.")

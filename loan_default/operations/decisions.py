@@ -37,7 +37,7 @@ def find_decision(settings: Settings, decision_id: str) -> Decision:
         BadInput: it is no id, or there is no such decision.
         ServerError: the server does not tell.
     """
-    from loan_default.adapters.scoring_server import Unreachable
+    from loan_default.adapters.scoring_server import OtherModel, Unreachable
     from loan_default.operations.scoring_server import server_of
     from loan_default.serving.decision_id import first_of
     from loan_default.serving.decisions import Decision
@@ -45,7 +45,7 @@ def find_decision(settings: Settings, decision_id: str) -> Decision:
     first_of(decision_id)
     try:
         return Decision(**server_of(settings).decision(decision_id))
-    except Unreachable:
+    except (Unreachable, OtherModel):
         return recall_decision(settings, decision_id)
 
 

@@ -119,7 +119,7 @@ def run_ui(settings: Settings, port: int) -> None:
     from loan_default.risk.monitoring.reference_profile import RAW_SCORE
 
     remote = storage.is_remote(settings.storage)
-    workspace = EvidentlyWorkspace(UPath(settings.home / "evidently") if remote else settings.layout.evidently)
+    workspace = EvidentlyWorkspace(UPath(settings.evidently) if remote else settings.layout.evidently)
     workspace.create(settings.model_name, RAW_SCORE)
     states: dict[str, str] = {}
     _show_newest(settings, workspace, states, _FIRST)

@@ -38,7 +38,7 @@ def server_of(settings: Settings) -> ScoringServer:
     from loan_default.adapters.scoring_server import ScoringServer
 
     token, admin_token = (next(iter(settings.tokens(kind)), "") for kind in (API_TOKENS, ADMIN_TOKENS))
-    return ScoringServer(address(settings), settings.serving, token=token, admin_token=admin_token)
+    return ScoringServer(address(settings), settings.serving, settings.model_name, token=token, admin_token=admin_token)
 
 
 def plan(settings: Settings, host: str | None, port: int | None, workers: int, poll_seconds: float) -> ServerConfig:

@@ -41,7 +41,7 @@ class VersionStatus:
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """The scoring server; all but `url` is None where it does not answer."""
+    """The scoring server; all but `url` is None where it does not answer, and but `trouble` where another does."""
 
     url: str
     status: str | None = None
@@ -146,14 +146,17 @@ def _version(alias: str, version: ModelVersion | None) -> VersionStatus:
 
 
 def _server(settings: Settings) -> ServerStatus:
-    from loan_default.adapters.scoring_server import ScoringServer
-    from loan_default.operations.scoring_server import address
+    from loan_default.adapters.scoring_server import ServerError
+    from loan_default.operations.scoring_server import server_of
 
-    url = address(settings)
-    health = ScoringServer(url, settings.serving).health()
+    server = server_of(settings)
+    try:
+        health = server.health()
+    except ServerError as error:
+        return ServerStatus(server.url, trouble=str(error))
     if health is None:
-        return ServerStatus(url)
-    return ServerStatus(url, health.status, health.version, health.pid, health.trouble)
+        return ServerStatus(server.url)
+    return ServerStatus(server.url, health.status, health.version, health.pid, health.trouble)
 
 
 def _performance(settings: Settings, damages: list[DamagedRecord]) -> PerformanceStatus | None:

@@ -7,13 +7,21 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from loan_default.adapters.processes import is_alive
-from loan_default.adapters.scoring_server import ScoringServer, ServerError, Unreachable, record_process, recorded_url
+from loan_default.adapters.scoring_server import (
+    OtherModel,
+    ScoringServer,
+    ServerError,
+    Unreachable,
+    record_process,
+    recorded_url,
+)
 from loan_default_tests.stores import free_port, serving
 from loan_default_tests.waiting import within
 
@@ -456,6 +464,20 @@ def test_each_route_has_its_token(sandbox: Sandbox) -> None:
             server.score({"loan_amnt": 5000, "grade": "A"})
         with pytest.raises(ServerError, match="refused the token to reload; set LOAN_DEFAULT_ADMIN_TOKENS"):
             server.reload()
+
+
+def test_the_server_of_another_book_is_asked_for_nothing(sandbox: Sandbox) -> None:
+    sandbox.start()
+    server = ScoringServer(sandbox.server.url, sandbox.folder / "elsewhere", "homes_model")
+    for ask in (
+        server.health,
+        lambda: server.decide([{"loan_amnt": 5000, "grade": "A"}]),
+        lambda: server.decision("018f"),
+        lambda: server.ensure(sandbox.command(), 3, wait=WAIT),
+    ):
+        with pytest.raises(OtherModel, match="answers by loan_default_model, and the model of this loan book is homes"):
+            ask()
+    assert replace(server, model="loan_default_model").health()
 
 
 def test_a_proxy_is_not_asked_for_a_server_beside_us(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

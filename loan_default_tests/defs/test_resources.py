@@ -51,6 +51,6 @@ def test_no_configuration_displays_a_secret(tmp_path: Path) -> None:
 
 
 def test_the_server_is_started_at_the_address_that_clients_ask(tmp_path: Path) -> None:
-    resource = ScoringServerResource(url="http://127.0.0.1:5099", home=str(tmp_path), supervised=False)
+    resource = ScoringServerResource(url="http://127.0.0.1:5099", home=str(tmp_path), model="m", supervised=False)
     assert resource.command[:2] == [sys.executable, "-m"]
     assert resource.command[-4:] == ["--host", "127.0.0.1", "--port", "5099"]

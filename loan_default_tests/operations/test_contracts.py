@@ -39,6 +39,14 @@ def test_a_draft_is_written_once_and_can_be_checked(
     assert (checked.contract.name, checked.check, checked.policy) == ("home_loans", None, None)
 
 
+def test_a_draft_of_a_file_that_is_named_as_the_shipped_books_model_has_a_name_of_its_own(
+    file: Path, tmp_path: Path
+) -> None:
+    loans = file.rename(tmp_path / "Loan_Default.csv")
+    written = contracts.draft(loans, tmp_path / "homes.yaml")
+    assert contracts.check(written.path).contract.name == "loan_default_book"
+
+
 def test_marks_that_are_left_of_a_draft_are_counted_by_line(file: Path, tmp_path: Path) -> None:
     path = tmp_path / "homes.yaml"
     written = contracts.draft(file, path)

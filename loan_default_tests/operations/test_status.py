@@ -20,6 +20,7 @@ from loan_default.operations.runs import BatchRuns, JobFailed, run_job
 from loan_default.operations.status import PerformanceStatus, ServerStatus, Status, VersionStatus, read_status
 from loan_default.settings import Settings
 from loan_default_tests.operations.conftest import write_batch
+from loan_default_tests.operations.doctor.conftest import answering, health
 from loan_default_tests.records import filled
 
 NOTHING = BatchRuns((), ())
@@ -42,6 +43,15 @@ def test_the_storage_is_asked_while_the_registry_is(tmp_path: Path, monkeypatch:
         status, "_versions", lambda settings: (VersionStatus("production"),) if request.wait(10) else ()
     )
     assert read_status(Settings(tmp_path)).versions
+
+
+@pytest.mark.integration
+def test_what_answers_and_is_not_the_books_server_is_no_version_of_it(tmp_path: Path) -> None:
+    for answer in (health(3, model="homes_model"), {}):
+        with answering(answer) as url:
+            server = status._server(Settings(tmp_path, serving_url=url))
+        assert (server.url, server.status, server.version) == (url, None, None)
+        assert url in (server.trouble or "")
 
 
 @pytest.mark.integration

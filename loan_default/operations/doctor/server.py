@@ -20,7 +20,7 @@ def check_server(context: CheckContext) -> Iterator[Diagnosis]:
 def judge_server(settings: Settings, production: int | None) -> Iterator[Diagnosis]:
     """Name what is wrong with the scoring server; `production` is the version that should answer, where it is known."""
     url = address(settings)
-    server = ScoringServer(url, settings.serving)
+    server = ScoringServer(url, settings.serving, settings.model_name)
     try:
         health = server.health()
     except ServerError as error:

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
-from loan_default.adapters.tracking import PRODUCTION, ModelVersion
+from loan_default.adapters.tracking import MODEL_NAME, PRODUCTION, ModelVersion
 from loan_default.operations.doctor import CheckContext, Diagnosis
 from loan_default.settings import Settings, load_settings
 from loan_default_tests.homes import unset_environment
@@ -80,9 +80,9 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def health(version: int | None, trouble: str | None = None) -> dict[str, tuple[int, bytes]]:
+def health(version: int | None, trouble: str | None = None, model: str = MODEL_NAME) -> dict[str, tuple[int, bytes]]:
     status = "ready" if version else "not ready"
-    text = {"status": status, "model": "m", "alias": PRODUCTION, "version": version, "pid": 7, "workers": 1}
+    text = {"status": status, "model": model, "alias": PRODUCTION, "version": version, "pid": 7, "workers": 1}
     return {"/health": (200, json.dumps({**text, "trouble": trouble}).encode())}
 
 

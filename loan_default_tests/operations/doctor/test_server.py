@@ -29,9 +29,10 @@ pytestmark = pytest.mark.integration
         (health(3, "The registry is away."), production(), "wrong", "It says: The registry is away."),
         (health(None), production(), "wrong", "It says: no version is loaded."),
         (health(3), None, "note", "which is in production is not known"),
+        (health(3, model="homes_model"), production(), "wrong", "answers by homes_model, and the model of this loan"),
         ({}, production(), "wrong", "Another program than the scoring server answers"),
     ],
-    ids=["right", "other version", "trouble", "no version", "registry unknown", "foreign"],
+    ids=["right", "other version", "trouble", "no version", "registry unknown", "other book", "foreign"],
 )
 def test_what_answers_at_the_servers_address_is_told(
     install: Installation, answer: Mapping[str, tuple[int, bytes]], version: ModelVersion | None, mark: str, text: str
