@@ -64,7 +64,7 @@ def test_a_mistake_in_a_reviewed_file_is_told_before_a_run(
 ) -> None:
     (path := tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match=message):
-        run_pipeline(replace(settings, **{name: path}), TrainingRequest())
+        run_pipeline(replace(settings, **{name: path}), TrainingRequest())  # type: ignore[arg-type]
     assert not settings.home.exists(), "no record of a run"
 
 
