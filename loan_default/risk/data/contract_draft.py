@@ -37,7 +37,7 @@ _OUTCOME = _words(
 )
 _GOOD_NAMES = _words("good repaid paid_?off fully_?paid credit_?risk")
 _BAD_LEVELS = re.compile(
-    r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq|"
+    r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq|unpaid|not (fully )?(re)?paid|"
     r"ausfall|ausgefallen|inadimpl|preju[ií]z|castigad|moros|incumpl|impag|défaut|défaill|insolv|sofferenz|insolut|inkasso|wanbetal|mislighold|"
     r"takip|temerrüt|ödenme|batık|nesplac|prodlen|vymáh|niespłac|windykac|przetermin|késedel|felmond|restan|"
     r"дефолт|просроч|списан|взыскан|не ?погаш|банкрот|ανεξόφλ|καθυστέρ|επισφαλ",
@@ -49,15 +49,16 @@ _GOOD_LEVELS = re.compile(
     r"afgelost|betald|betalt|kapan|öden|splacen|spłacon|fizetve|lezár|achitat|погаш|выплач|закрыт|εξοφλ",
     re.I,
 )
+_PAID_LATE = re.compile(r"\b(re|late )paid\b|\bpaid[ -]late\b", re.I)  # a loan that has ended, whatever it was before
 _OPEN_LEVELS = re.compile(
-    r"current|late|grace|issued|open|active|arrear|pending|in process|laufend|in corso|lopend|löpande|açık|"
+    r"current|late|overdue|grace|issued|open|active|arrear|pending|in process|laufend|in corso|lopend|löpande|açık|"
     r"em dia|em aberto|atras|vigente|al corriente|en cours|devam|aktiv|aktywn|действу|активн|текущ|открыт|ενεργ",
     re.I,
 )
 _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
-    r"(principal|interest|fees?|amount|amt|emis?|instal+ments?)_paid(_|$)|paid_(principal|interest|fees?|amount|amt)|"
-    r"(last|next)_(pa?y|pymnt|emi|instal)|letzte_zahlung|ultimo_pag|dernier_paiement|son_odeme|posledn\w+_(platezh|splat)|"
+    r"(principal|interest|fees?|amount|amt|emis?|instal+ments?)_(re)?paid(_|$)|(re)?paid_(principal|interest|fees?|amount|amt)|"
+    r"(last|next)_((re)?pa?y|pymnt|emi|instal)|letzte_zahlung|ultimo_pag|dernier_paiement|son_odeme|posledn\w+_(platezh|splat)|"
     r"(valor|total|montante|juros|monto|importe|montant|capital|importo)_(pago|pagado|paye|pagato)s?(_|$)|dias_(de_)?(atraso|mora)|"
     r"ostatni\w+_(splat|wplat)|vzyskan|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
 )
@@ -71,6 +72,10 @@ _PROTECTED = _words(
     "pohlavi vek rodinny_stav narozeni neme eletkor csaladi_allapot szuletes szuletesi varsta stare_civila nasterii "
     "kon kjonn alder civilstand fodelsedatum pol vozrast semeinoe_polozhenie grazhdanstvo natsionalnost rozhdeniya "
     "deti detei fylo ilikia gennisis oikogeneiaki"
+)
+_AGE_OF_THINGS = re.compile(  # which says nothing of the applicant's
+    r"(sim|account|acct|vehicle|car|auto|property|building|house|home|loan|credit|file|card|line|trade|device|handset|phone|"
+    r"company|business|firm|relationship|debt|asset|collateral|document)_age(?=_|$)"
 )
 _RATES = (
     "rate apr roi interest stavka juros interes tasa_(de_)?interes taux zins zinssatz tasso oprocentowanie faiz urok "
@@ -129,7 +134,7 @@ _INCOME = _words(
 )
 _PERCENT = _words(f"percent pct util utili[sz]ation ratio dti ltv debtinc share dolya {_RATES}")
 _RATE = _words(_RATES)
-_COUNTS = _words("number num nr count counts kolichestvo chislo")
+_COUNTS = _words("number num nr count counts cycle cycles kolichestvo chislo")
 _EVENTS = _words("enquiry enquiries inquiry inquiries inq delinquencies times zaprosy prosrochki")
 _DAYS_LONG = _words("days?")
 _MONTHS = _words("months? mths? mos? mes srok term duration clage tenor tenure period")
@@ -146,6 +151,7 @@ _MONTHLY = _words(
     "monthly month pm a_m monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks "
     "aylik mesicni havi lunar manadlig mesyats ezhemesyachnyi"
 )
+_DAILY = _words("daily day")
 _CODES = _words("code zip zipcode zip_code postcode postal naics sic branch")
 _DATES = _words("date day dt")
 # Words of which names are glued together, as in loanamount and birthdate.
@@ -232,7 +238,7 @@ def guess_outcome(profile: TableProfile) -> StatusGuess | None:
         name = normalise(column.name)
         points = 3.0 * bool(_OUTCOME.search(name)) + 2.0 * any(_BAD_LEVELS.search(level) for level in column.levels)
         points += (column.distinct == 2) + (column.name == profile.columns[-1].name)
-        points -= 2.0 * bool(_PROTECTED.search(name)) + 2.0 * (column.missing > 0)
+        points -= 2.0 * _is_protected(name) + 2.0 * (column.missing > 0)
         if points >= 3 and (best is None or points > best[0]):
             best = points, column
     return _guess_status(best[1]) if best else None
@@ -243,7 +249,8 @@ def _guess_status(column: ColumnProfile) -> StatusGuess:
     either = tuple(level for level in levels if _EITHER.search(level))
     speaking = [level for level in levels if level not in either]
     bad = tuple(level for level in speaking if _BAD_LEVELS.search(level) and not re.match(r"non?[ -]", level, re.I))
-    unresolved = tuple(level for level in speaking if level not in bad and _OPEN_LEVELS.search(level))
+    late = [level for level in speaking if _PAID_LATE.search(level)]
+    unresolved = tuple(level for level in speaking if level not in (*bad, *late) and _OPEN_LEVELS.search(level))
     good = tuple(level for level in speaking if level not in (*bad, *unresolved) and _GOOD_LEVELS.search(level))
     if bad and good:
         rest = tuple(level for level in levels if level not in (*bad, *good, *unresolved))
@@ -277,7 +284,7 @@ def draft_contract(
     """
     outcome = status.column if status else None
     others = [column for column in profile.columns if column.name != outcome]
-    time = _first(others, lambda column: bool(column.formats), _TIME)
+    time = _first(others, _may_date_loans, _TIME)
     numbering = sorted(filter(_is_number_of_loans, others), key=lambda column: not _names_loans(column))
     identity = _first(numbering, _is_number_of_loans, _ID)
     special = {column.name for column in (time, identity) if column}
@@ -305,6 +312,17 @@ def draft_contract(
 def _is_number_of_loans(column: ColumnProfile) -> bool:
     """Tell whether a column may number the loans: each row has another text or whole number."""
     return column.is_unique and (column.integral or column.numbers is None)
+
+
+def _is_protected(name: str) -> bool:
+    """Tell whether a field's name speaks of what no model may see, as of a person's age."""
+    return bool(_PROTECTED.search(_AGE_OF_THINGS.sub("", name)))
+
+
+def _may_date_loans(column: ColumnProfile) -> bool:
+    """Tell whether a column's dates may be when loans were granted, and not of a birth or of what came afterwards."""
+    name = normalise(column.name)
+    return bool(column.formats) and not (_is_protected(name) or _AFTERWARDS.search(name))
 
 
 def _names_loans(column: ColumnProfile) -> bool:
@@ -509,7 +527,7 @@ def _field_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]:
     yield f"  - name: {name}{'  # GUESS: after so many months an outcome counts' if is_called_otherwise else ''}"
     if column.name != name:
         yield f"    column: {_text(column.name)}"
-    if _PROTECTED.search(name):
+    if _is_protected(name):
         yield from _protected_lines(column)
     elif column.distinct == 0 or (column.distinct == 1 and not column.missing):
         yield "    kind: text"
@@ -650,7 +668,7 @@ def _unit(column: ColumnProfile, name: str, money: str) -> tuple[str, float]:
         return (f"{money} a month" if _MONTHLY.search(name) else money), 1
     if column.percent or "%" in column.name or _PERCENT.search(name):
         fraction = not column.percent and low >= 0 and high <= 1.5
-        span = " a month" if _MONTHLY.search(name) else " a year"
+        span = " a day" if _DAILY.search(name) else " a month" if _MONTHLY.search(name) else " a year"
         return f"percent{span if _RATE.search(name) else ''}", 100 if fraction else 1
     if _INCOME.search(name):
         return f"{money} a {'month' if _MONTHLY.search(name) else 'year'}", 1
@@ -672,7 +690,7 @@ def _range(column: ColumnProfile, name: str, scale: float = 1) -> tuple[float, f
     """Widen what was seen to round numbers: from 0, or ten times as low, to ten times as high."""
     assert column.numbers is not None
     low, high = (number * scale for number in column.numbers)
-    if _words("age").search(name):
+    if _words("age").search(_AGE_OF_THINGS.sub("", name)):
         return 18, 110
     return (0.0 if low >= 0 else -_round_up(-10 * low)), _round_up(10 * high if high > 0 else 1.0)
 

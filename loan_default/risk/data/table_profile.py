@@ -37,8 +37,7 @@ _READ_SHARE = 0.98  # of the values that are there, for a column to count as num
 _FORMATS: tuple[tuple[str, str], ...] = (
     ("%b-%Y", r"^[A-Za-z]{3}-\d{4}$"),
     ("%Y-%m", r"^\d{4}-\d{2}$"),
-    ("%Y-%m-%d", r"^\d{4}-\d{2}-\d{2}$"),
-    ("%Y-%m-%d %H:%M:%S", r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$"),
+    ("%Y-%m-%d", r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:.*)?$"),  # of a time the day, in whatever zone it was written
     ("%d.%m.%Y", r"^\d{1,2}\.\d{1,2}\.\d{4}$"),
     ("%d/%m/%Y", r"^\d{1,2}/\d{1,2}/\d{4}$"),
     ("%m/%d/%Y", r"^\d{1,2}/\d{1,2}/\d{4}$"),
@@ -135,8 +134,14 @@ def profile_table(table: pl.DataFrame, outcome: pl.Series | None = None) -> Tabl
 
 
 def _without_nothing(name: str) -> pl.Expr:
-    text = pl.col(name).str.strip_chars()
+    text = _spelled(pl.col(name))
     return pl.when(~text.str.to_lowercase().is_in(_NOTHING)).then(text).alias(name)
+
+
+def _spelled(text: pl.Expr) -> pl.Expr:
+    """Return texts as the contract reads them: without blanks around, true and false in small letters."""
+    text = text.str.strip_chars()
+    return pl.when(text.str.contains("(?i)^(true|false)$")).then(text.str.to_lowercase()).otherwise(text)
 
 
 def number_style(table: pl.DataFrame) -> NumberStyle:
@@ -242,7 +247,7 @@ def _formats(present: pl.Series) -> Iterator[str]:
         if present.str.contains(pattern).mean() < _READ_SHARE:  # type: ignore[operator] # there are values
             continue
         text, with_day = (present, form) if "%d" in form else (present + " 1", f"{form} %d")
-        text = text.str.replace("T", " ", literal=True).str.replace(r"\.\d+$", "") if "%H" in form else text
+        text = text.str.slice(0, 10) if form == "%Y-%m-%d" else text
         if text.str.strptime(pl.Datetime, with_day, strict=False).is_not_null().mean() >= _READ_SHARE:  # type: ignore[operator]
             yield form
 
@@ -274,6 +279,6 @@ def _area(score: pl.Series, y: pl.Series) -> float | None:
 
 def labels(values: pl.Series, defaulted: Sequence[str], repaid: Sequence[str]) -> pl.Series:
     """Return 1 where a status means default, 0 where it means repayment, else null."""
-    text = values.str.strip_chars()
+    text = _spelled(pl.lit(values))
     status = pl.when(text.is_in(defaulted)).then(1).when(text.is_in(repaid)).then(0)
     return pl.select(status.cast(pl.Int8)).to_series()

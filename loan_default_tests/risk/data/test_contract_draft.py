@@ -272,6 +272,34 @@ def test_a_term_in_weeks_or_days_is_scaled_to_months(column: str, months: float,
     assert 4 * term.scale == pytest.approx(months, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("column", "unit"),
+    [("SIM Age (days)", "days"), ("vehicle_age", "years"), ("Daily Rate", "percent a day"), ("Loan Cycle", "count")],
+)
+def test_ages_of_things_rates_a_day_and_cycles_are_what_they_say(column: str, unit: str, tmp_path: Path) -> None:
+    table = loans().with_columns(pl.Series(column, [f"{0.5 * number:.0f}" for number in range(ROWS)]))
+    field = load_draft(drafted(table), tmp_path).by_name[normalise(column)]
+    assert (field.role, field.unit) == ("feature", unit)
+    assert field.range and field.range[0] == 0
+
+
+def test_neither_a_birth_nor_a_last_payment_dates_loans(tmp_path: Path) -> None:
+    """Of a file whose times had a zone the applicants' birth was drafted as the date of the loans."""
+    times = [f"20{12 + number % 8}-0{1 + number % 9}-05 03:19:05 UTC" for number in range(ROWS)]
+    names = ("Date of Birth", "Last Repayment At", "Disbursed At (UTC)")
+    table = loans().drop("IssueDate").with_columns(pl.Series(name, times) for name in names)
+    contract = load_draft(draft := drafted(table), tmp_path)
+    assert (contract.time_name, draft.time) == ("disbursed_at_utc", "Disbursed At (UTC)")
+    assert contract.by_name["date_of_birth"].role == "protected"
+    assert "Last Repayment At" in draft.suspects
+    assert drafted(table.drop("Disbursed At (UTC)")).time is None
+
+
+def test_levels_that_are_true_and_false_are_listed_once(tmp_path: Path) -> None:
+    table = loans().with_columns(listed=pl.Series(["TRUE", "True", "false", "FALSE"] * (ROWS // 4)))
+    assert sorted(load_draft(drafted(table), tmp_path).by_name["listed"].levels) == ["false", "true"]
+
+
 def test_an_interest_a_month_is_no_interest_a_year(tmp_path: Path) -> None:
     names = {"Juros a.m.": "percent a month", "tasa de interés mensual": "percent a month", "Taux": "percent a year"}
     table = loans().with_columns(pl.Series(name, [f"{2 + n / 100:.2f}%" for n in range(ROWS)]) for name in names)
@@ -300,7 +328,13 @@ def test_a_table_without_an_outcome_says_so() -> None:
     [
         ("BAD", ["0", "0", "0", "1"], StatusGuess("BAD", ("1",), ("0",), (), is_sure=False)),
         ("credit_risk", ["1", "1", "0", "1"], StatusGuess("credit_risk", ("0",), ("1",), (), is_sure=False)),
-        ("default", ["False", "True", "False", "False"], StatusGuess("default", ("True",), ("False",), (), False)),
+        ("default", ["False", "True", "False", "False"], StatusGuess("default", ("true",), ("false",), (), False)),
+        ("default", ["FALSE", "True", "false", "TRUE"], StatusGuess("default", ("true",), ("false",), (), False)),
+        (
+            "status",
+            ["Repaid", "Repaid", "Repaid", "Repaid late", "Repaid late", "Unpaid", "Unpaid", "Late"],
+            StatusGuess("status", ("Unpaid",), ("Repaid", "Repaid late"), ("Late",), is_sure=True),
+        ),
         (
             "Situação",
             ["Liquidado", "Liquidado", "Liquidado", "Inadimplente"],
