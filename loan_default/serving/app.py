@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed_version
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 import orjson
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from loan_default.serving.openapi import Description
 
 log = logging.getLogger(__name__)
+
+Recorded = TypeVar("Recorded", bound=Reply)
 
 _FAILED = "request %s failed"
 _REFUSED_CODES = {503: "TEMPORARILY_UNAVAILABLE"}
@@ -231,7 +233,7 @@ class ScoringApp:
         try:
             reply = answer if isinstance(answer, Reply) else await answer
             if self._is_logged_first(reply):
-                reply = await self._log_first(request, reply)
+                reply = await self._in_time(self._log_first(request, reply))
         except Refused as refused:
             reply = _refusal(refused, request)
         except Exception:  # as above
@@ -247,13 +249,32 @@ class ScoringApp:
         try:
             answer = self._ask(request, route)
             reply = answer if isinstance(answer, Reply) else await answer
-            if isinstance(reply, ScoringReply):
-                reply = await self._log_first(request, reply)
-            await self._keys.finish(claim, reply)
         except BaseException:
             await self._keys.release(claim)
             raise
+        # It ends also where the caller is gone, or the disk hangs: what the log then holds is what the key stands for.
+        return await self._in_time(asyncio.shield(self._record_once(claim, request, reply)))
+
+    async def _record_once(self, claim: Claim, request: Request, reply: Reply) -> Reply:
+        """Log the decision of a key, and keep its reply; where the log refuses it, there is none."""
+        try:
+            if isinstance(reply, ScoringReply) and not reply.is_logged:
+                await self._keys.prepare(claim, reply)
+                reply = await self._log_first(request, reply)
+        except BaseException:
+            await self._keys.release(claim)
+            raise
+        await self._keys.finish(claim, reply)
         return reply
+
+    async def _in_time(self, recording: Awaitable[Recorded]) -> Recorded:
+        """Wait for what is recorded, as long as for other work."""
+        seconds = self._limits.queue.work_seconds
+        try:
+            return await asyncio.wait_for(recording, seconds)
+        except TimeoutError:
+            sentence = f"The decision is not told, as it is not recorded yet: the disk took longer than {seconds:g} s."
+            raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5) from None
 
     def refuse(self, request: Request, status: int, sentence: str) -> Reply:
         """Refuse a request that could not be read."""
@@ -345,11 +366,7 @@ class ScoringApp:
                 synced.set_result(trouble)
 
         self._log.append(entries, lambda trouble: loop.call_soon_threadsafe(resolve, trouble))  # type: ignore[arg-type]
-        try:
-            trouble = await asyncio.wait_for(synced, self._limits.queue.work_seconds)
-        except TimeoutError:
-            trouble = f"the disk took longer than {self._limits.queue.work_seconds:g} s"
-        if trouble:
+        if trouble := await synced:
             sentence = f"The decision cannot be recorded, so there is none: {trouble}."
             raise Refused(503, "TEMPORARILY_UNAVAILABLE", sentence, 5)
 

@@ -21,6 +21,7 @@ JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.par
 SPLIT = "dataframe_split"
 FORMS = (SPLIT, "dataframe_records", "inputs", "instances")
 PARAMS = ("params", "parameters")  # MLflow's name, and Vertex AI's, which goes with instances
+DECISION_ID = b"x-decision-id"  # the header
 COLUMNS_AT_MOST = 1_000  # no contract has as many fields
 REASON_CHARACTERS = 300  # of what a library says of a body
 _FIRST_CHARACTERS, _LAST_CHARACTERS = 500, 1_000  # of a sentence: the names that a caller sends may have any length

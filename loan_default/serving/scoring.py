@@ -25,7 +25,17 @@ from loan_default.serving.decision_records import Entry
 from loan_default.serving.decoding import unpack
 from loan_default.serving.http import JSON_HEADER, RawHeaders, Reply, Request
 from loan_default.serving.offered_changes import find_all
-from loan_default.serving.protocol import EXPLAINED, JSON, DecodedBody, Output, Refused, encode, invalid, too_large
+from loan_default.serving.protocol import (
+    DECISION_ID,
+    EXPLAINED,
+    JSON,
+    DecodedBody,
+    Output,
+    Refused,
+    encode,
+    invalid,
+    too_large,
+)
 from loan_default.serving.request_spans import Times
 from loan_default.serving.routing import is_challenged
 from loan_default.serving.served_model import ParsedRequest, ServedModel
@@ -203,7 +213,7 @@ class Scoring:
         decision_id = text_of(first)
         ids = texts_of(decision_id, positions) if len(positions) > 1 else (decision_id,)
         body = encode(predictions, parsed.output, ids, offers)
-        headers = (*headers, (b"x-decision-id", decision_id.encode()))
+        headers = (*headers, (DECISION_ID, decision_id.encode()))
         return ScoringReply(200, body, headers, parts, first, parsed.output)
 
     def _choose(self, ids: Sequence[str | None]) -> Sequence[int]:

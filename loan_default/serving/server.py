@@ -186,7 +186,7 @@ class WorkerComponents:
             authenticated_by=config.authenticated_by,
             reload=self._sign.touch,
             recall=self.recall,
-            keys=IdempotencyKeys(config.home / KEYS),
+            keys=IdempotencyKeys(config.home / KEYS, self._is_logged),
             workers=config.workers,
             ready_workers=self._ready_workers,
             model_name=config.tracking.model_name,
@@ -212,6 +212,15 @@ class WorkerComponents:
         with TemporaryDirectory(prefix="loan-default-decision-") as staging:
             layout = StorageLayout(UPath(config.storage))
             return recall(decision_id, layout, config.home / JOURNAL, load, Path(staging))
+
+    def _is_logged(self, decision_id: str) -> bool:
+        """Tell whether the log has a decision."""
+        from loan_default.serving.decisions import find_row
+
+        config = self._config
+        with TemporaryDirectory(prefix="loan-default-decision-") as staging:
+            layout = StorageLayout(UPath(config.storage))
+            return find_row(decision_id, layout, config.home / JOURNAL, Path(staging)) is not None
 
     @cached_property
     def log(self) -> PredictionLog:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -42,6 +43,9 @@ class Log:
     dropped: int = 0
     status: LogStatus = field(default_factory=LogStatus)
     lag_seconds: float = 0.0
+
+    def has(self, decision_id: str) -> bool:
+        return decision_id in [text_of(entry.first) for entry in self.entries]
 
     def append(self, entries: list[Entry], synced: Callable[[str | None], None] | None = None) -> None:
         self.entries += entries
@@ -163,7 +167,7 @@ def desk_of(
         tokens=tokens or Tokens(),
         reload=(folder / "reload").touch,
         recall=recall,
-        keys=IdempotencyKeys(folder / "keys.db"),
+        keys=IdempotencyKeys(folder / "keys.db", log.has),
     )
     return Desk(app, production, log)
 
@@ -522,7 +526,7 @@ def test_a_decision_that_has_to_be_durable_is_answered_when_it_is(
     assert desk.score({"id": "a", **ONE}, **{"content-type": kind}).status == 200
     for disk, sentence in {
         ("it is full",): "so there is none: it is full.",
-        (): "the disk took longer than 1 s.",
+        (): "is not recorded yet: the disk took longer than 1 s.",
     }.items():
         desk.log.disk = [*disk]
         refused = desk.score({"id": "a", **ONE}, **{"content-type": kind})
@@ -566,6 +570,66 @@ def test_a_decision_that_is_remembered_by_its_key_is_recorded_first(
     desk.log.disk = [None]
     again = desk.score({"id": "a", **ONE}, **key)
     assert (again.status, again.headers.get("idempotent-replayed")) == (200, None)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("logged", [True, False], ids=["when it was logged", "before it was logged"])
+def test_a_key_whose_worker_died_is_one_decision(
+    models: dict[int, ServedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: bool
+) -> None:
+    """The worker dies between two steps: what it has written down by then stays, and nobody is answered."""
+    desk, key = desk_of(models, tmp_path), {"idempotency-key": "k1"}
+
+    async def die(*_: object) -> None:
+        raise SystemExit
+
+    def die_at_once(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IdempotencyKeys, "release", die)
+        patch.setattr(*((IdempotencyKeys, "finish", die) if logged else (Log, "append", die_at_once)))
+        with pytest.raises(SystemExit):
+            desk.score({"id": "a", **ONE}, **key)
+    assert len(desk.log.entries) == logged
+    with sqlite3.connect(tmp_path / "keys.db") as connection:
+        connection.execute("UPDATE keys SET pid = ?", (2**30,))  # no system has so many
+    again = desk.score({"id": "a", **ONE}, **key)
+    assert (again.status, again.headers.get("idempotent-replayed")) == (200, "true" if logged else None)
+    assert [text_of(entry.first) for entry in desk.log.entries] == [again.headers["x-decision-id"]]
+    assert desk.score({"id": "a", **ONE}, **key).body == again.body
+
+
+@pytest.mark.integration
+def test_a_caller_that_goes_away_while_its_decision_is_logged_gets_the_same_again(
+    models: dict[int, ServedModel], tmp_path: Path
+) -> None:
+    desk = desk_of(models, tmp_path)
+    waiting: list[Callable[[str | None], None]] = []
+
+    def append(entries: list[Entry], synced: Callable[[str | None], None]) -> None:
+        desk.log.entries += entries
+        waiting.append(synced)
+
+    async def send() -> Answer:
+        body = json.dumps({"dataframe_records": [{"id": "a", **ONE}]}).encode()
+        headers = {"content-type": "application/json", "idempotency-key": "k1"}
+        return await desk.send_request("POST", "/invocations", body, headers)
+
+    async def send_twice() -> Answer:
+        first = asyncio.ensure_future(send())
+        while not waiting:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        again = asyncio.ensure_future(send())
+        await asyncio.sleep(0.1)
+        waiting.pop()(None)
+        return await again
+
+    desk.log.append = append  # type: ignore[method-assign, assignment]
+    again = asyncio.run(send_twice())
+    assert (again.status, again.headers["idempotent-replayed"]) == (200, "true")
+    assert [text_of(entry.first) for entry in desk.log.entries] == [again.headers["x-decision-id"]]
 
 
 def test_a_decision_is_shown_to_who_may_see_it(models: dict[int, ServedModel], tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import pytest
 from loan_default.serving import idempotency
 from loan_default.serving.http import Reply, Request
 from loan_default.serving.idempotency import HEADER, REPLAYED, Claim, IdempotencyKeys
-from loan_default.serving.protocol import Refused
+from loan_default.serving.protocol import DECISION_ID, Refused
 
 pytestmark = pytest.mark.integration
 
-REPLY = Reply(200, b'{"predictions": []}', ((b"content-type", b"application/json"), (b"x-decision-id", b"1")))
+DECISION = "01a220a4-8b3a-7a16-a00d-4a55a4d40000"
+REPLY = Reply(200, b'{"predictions": []}', ((b"content-type", b"application/json"), (DECISION_ID, DECISION.encode())))
 
 
 def claim(key: str = "k1", body: bytes = b"{}", caller: str = "web", **headers: bytes) -> Claim:
@@ -33,18 +34,34 @@ class Clock:
 NewKeys = Callable[[], IdempotencyKeys]
 
 
+class Log(set[str]):
+    """Has the ids of decisions, or cannot be read."""
+
+    is_readable = True
+
+    def has(self, decision_id: str) -> bool:
+        if not self.is_readable:
+            raise PermissionError("it may not be read")
+        return decision_id in self
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def new_keys(tmp_path: Path, clock: Clock) -> Iterator[NewKeys]:
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def new_keys(tmp_path: Path, clock: Clock, log: Log) -> Iterator[NewKeys]:
     """Keys of several workers, of one file."""
     stores = []
 
     def make() -> IdempotencyKeys:
-        stores.append(IdempotencyKeys(tmp_path / "home" / "keys.db", now=clock))
+        stores.append(IdempotencyKeys(tmp_path / "home" / "keys.db", log.has, now=clock))
         return stores[-1]
 
     yield make
@@ -144,6 +161,66 @@ def test_one_that_nobody_works_on_is_taken_over(new_keys: NewKeys, tmp_path: Pat
             connection.execute("UPDATE keys SET pid = ?", (2**30,))  # no system has so many
     else:
         clock.seconds += 61
+    assert run(keys.begin(claim())) is None
+
+
+def test_one_whose_decision_may_be_logged_is_looked_for_in_the_log(
+    new_keys: NewKeys, tmp_path: Path, clock: Clock, log: Log
+) -> None:
+    keys, other = new_keys(), new_keys()
+    assert run(keys.begin(claim())) is None
+    run(keys.prepare(claim(), REPLY))
+    clock.seconds += 61
+    log.is_readable = False
+    for _ in range(2):  # at once, though somebody has looked a moment before
+        with pytest.raises(Refused, match=f"already, {DECISION}, cannot be read in the log: it may not") as refused:
+            run(other.begin(claim()))
+        assert refused.value.status == 503
+    log.is_readable = True
+    assert run(other.begin(claim())) is None, "nobody was told of a decision that is not logged"
+    run(other.prepare(claim(), REPLY))
+    clock.seconds += 61
+    log.add(DECISION)
+    assert run(keys.begin(claim())) == Reply(200, REPLY.body, (*REPLY.headers, REPLAYED))
+    log.clear()
+    assert run(other.begin(claim())) is not None, "it is known now"
+
+
+def test_who_was_too_slow_logs_nothing(new_keys: NewKeys, tmp_path: Path) -> None:
+    keys = new_keys()
+    assert run(keys.begin(claim())) is None
+    with sqlite3.connect(tmp_path / "home" / "keys.db") as connection:
+        connection.execute("UPDATE keys SET pid = pid + 1")  # another worker has taken it over
+    with pytest.raises(Refused, match="is in progress"):
+        run(keys.prepare(claim(), REPLY))
+    run(keys.release(claim()))
+    with sqlite3.connect(tmp_path / "home" / "keys.db") as connection:
+        assert connection.execute("SELECT count(*) FROM keys").fetchone() == (1,), "it is the other's"
+
+
+def test_a_file_that_fails_after_the_decision_costs_nobody_the_answer(
+    new_keys: NewKeys, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = new_keys()
+    assert run(keys.begin(claim())) is None
+    run(keys.prepare(claim(), REPLY))
+    with sqlite3.connect(tmp_path / "home" / "keys.db") as connection:
+        connection.execute("ALTER TABLE keys RENAME TO others")
+    run(keys.finish(claim(), REPLY))
+    assert "A request that was answered is looked for in the log" in caplog.text
+
+
+def test_a_caller_that_goes_away_at_the_beginning_leaves_nothing(new_keys: NewKeys) -> None:
+    keys = new_keys()
+
+    async def leave() -> None:
+        beginning = asyncio.create_task(keys.begin(claim()))
+        await asyncio.sleep(0)
+        beginning.cancel()
+        await asyncio.wait([beginning])
+        assert beginning.cancelled()
+
+    run(leave())
     assert run(keys.begin(claim())) is None
 
 

@@ -325,10 +325,10 @@ def test_a_trace_goes_from_the_caller_through_answer_and_logs_to_the_receiver(
     assert rows["trace_id"].to_list() == [trace]
 
 
-def logged_in(home: Path) -> list[str]:
-    """Return the ids of all decisions in the log's files."""
+def logged_in(home: Path, column: str = "decision_id") -> list[str]:
+    """Return a column of the log's files, by default the ids of all decisions."""
     files = [*(home / "storage" / "prediction_log").rglob("*.parquet")]
-    return [decision_id for file in files for decision_id in pl.read_parquet(file)["decision_id"]]
+    return [value for file in files for value in pl.read_parquet(file)[column]]
 
 
 @pytest.mark.parametrize(
@@ -345,16 +345,21 @@ def test_what_was_answered_before_a_kill_is_in_the_log(
     tracking.move_alias(PRODUCTION, versions[0])
     application, home = applications()[0][0], tmp_path / "home"
     answered: list[tuple[float, str]] = []
+    sent: dict[str, Any] = {}  # bodies by their keys
+    decided: dict[str, str] = {}
     killed = threading.Event()
 
     def ask(number: int, url: str) -> None:
         with httpx.Client(base_url=url, timeout=30) as client, suppress(httpx.TransportError):
             for turn in range(100_000):
                 body = {"inputs": [{**application, "id": f"{number}-{turn}"}], "params": {"output": "pd"}}
-                key = {"idempotency-key": f"{number}-{turn}"} if keys else {}
-                answer = client.post("/invocations", json=body, headers=key)
+                key = f"{number}-{turn}"
+                sent[key] = body
+                headers = {"idempotency-key": key} if keys else {}
+                answer = client.post("/invocations", json=body, headers=headers)
                 if answer.status_code == 200:
-                    answered.append((time.monotonic(), answer.headers["x-decision-id"]))
+                    decided[key] = answer.headers["x-decision-id"]
+                    answered.append((time.monotonic(), decided[key]))
                 if killed.is_set():
                     return
 
@@ -377,10 +382,14 @@ def test_what_was_answered_before_a_kill_is_in_the_log(
     with running(tracking, home, LOAN_DEFAULT_LOG_FSYNC=fsync) as again:
         again.until(lambda health: health["version"] == versions[0])
         assert within(30, lambda: not durable - {*logged_in(home)})
+        for key in [*sent][-60:] if keys else ():  # answered or not
+            answer = again.score(sent[key], **{"idempotency-key": key})
+            assert answer.headers["x-decision-id"] == decided.get(key, answer.headers["x-decision-id"])
         again.process.send_signal(signal.SIGTERM)
         assert again.process.wait(timeout=40) == 0
-    logged = logged_in(home)
-    assert len(logged) == len({*logged}), "none stands there twice"
+    for column in ("decision_id", "id") if keys else ("decision_id",):
+        logged = logged_in(home, column)
+        assert len(logged) == len({*logged}), "none stands there twice"
 
 
 def test_a_challenger_answers_for_its_share_and_the_rest_is_scored_by_it_unseen(
