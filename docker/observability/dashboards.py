@@ -169,6 +169,16 @@ SCORING = Dashboard(
                 },
             ),
             Panel("Age of the oldest row that is not written", {"lag": "max(loan_default_log_lag_seconds)"}, "s"),
+            stat("Process that makes its files", "max(loan_default_log_process_up)"),
+            stat("Starts of it, 1 h", "sum(increase(loan_default_log_process_starts_total[1h]))", limits=[(4, "red")]),
+            Panel(
+                "Stored by it",
+                {
+                    "rows a second": f"sum(rate(loan_default_log_stored_rows_total{RATE}))",
+                    "files": f"sum(increase(loan_default_log_files_total{RATE}))",
+                    "refused by the storage": f"sum(increase(loan_default_log_failures_total{RATE}))",
+                },
+            ),
             Panel(
                 "Lines dropped by the access log",
                 {"lines": f"sum(increase(loan_default_access_log_dropped_lines_total{RATE}))"},

@@ -137,7 +137,7 @@ class ScoringApp:
         self._log, self._limits, self._tokens = log, limits, tokens
         self._reload, self._recall, self._workers, self._model_name = reload, recall, workers, model_name
         self._ready_workers = ready_workers
-        self._metrics, self._spans = Metrics(), RequestSpans()
+        self._metrics, self._spans = Metrics(lambda: self._log.status), RequestSpans()
         self._recent: list[AnsweredRequest] = []
         self.connections, self._queue, self._keys = Connections(limits.connections), WorkQueue(limits.queue), keys
         self._scoring = Scoring(
@@ -330,7 +330,6 @@ class ScoringApp:
     def _update_metrics(self) -> None:
         self._metrics.update((self._production, self._challenger), self._log.dropped)
         self._metrics.log_lag.set(self._log.lag_seconds)
-        self._metrics.log_damaged.set(self._log.status.damaged_rows)
         self._metrics.update_connections(self.connections, self._queue, self._access.dropped)
 
     def close(self) -> None:

@@ -61,16 +61,23 @@ class LogFiles:
         self._folder, self._layout, self._shadow = journal, StorageLayout(UPath(root)), shadow
         self._retention_months = retention_months
         self._outage: str | None = None
+        self._files = self._rows = self._failures = 0
         self._damaged: dict[Path, int] = {}  # rows of segments that cannot be read
 
     @property
     def status(self) -> LogStatus:
-        """Tell what keeps rows from the storage, and of how many rows nobody will make a file."""
+        """Tell what keeps rows from the storage, of how many rows nobody will make a file, and what was stored."""
         paths = [*self._folder.glob(f"*{_DAMAGED}")]
         for path in {*paths} - self._damaged.keys():
             with suppress(FileNotFoundError), path.open("rb") as file:  # a person has taken it away
                 self._damaged[path] = _count_rows(file)
-        return LogStatus(self._outage, sum(self._damaged.get(path, 0) for path in paths))
+        return LogStatus(
+            self._outage,
+            sum(self._damaged.get(path, 0) for path in paths),
+            files=self._files,
+            rows=self._rows,
+            failures=self._failures,
+        )
 
     def prune(self, today: date) -> None:
         """Delete the days that are older than the retention; in a bucket its own rules do so."""
@@ -115,10 +122,13 @@ class LogFiles:
                     sentence, self._folder, self._layout.prediction_log, error, exc_info=not isinstance(error, OSError)
                 )
             self._outage = f"{self._layout.prediction_log} cannot be written to ({error})"
+            self._failures += 1
             return None
         self._outage = None
         path.unlink()
-        return sum(table.height for table in tables)
+        rows = sum(table.height for table in tables)
+        self._rows += rows
+        return rows
 
     def _read(self, path: Path, file: IO[bytes]) -> list[pl.DataFrame]:
         """Return the rows of a segment, a table for each set of columns."""
@@ -147,6 +157,7 @@ class LogFiles:
             # 2.5% larger than by default, in 5/6 of the time
             table.filter(hour_of == hour).write_parquet(content, compression_level=1)
             _add(self._layout.prediction_log_hour(hour) / f"{name}.parquet", content.getvalue())
+            self._files += 1
             if hour < datetime.now(UTC) - _LATE:
                 _add(self._layout.late_mark(hour, name), b"")
 

@@ -42,7 +42,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     """What the process needs to know; as JSON it is its argument.
 
     `challenger` is the file that remembers the version in `staging` (`registry_client.last_version_file`), by which a
-    share of the rows is scored unseen.
+    share of the rows is scored unseen; `starts` counts the processes that the server has started so far.
     """
 
     journal: str
@@ -50,6 +50,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     retention_months: int | None = None
     challenger: str = ""
     shadow_share: float = 0.0
+    starts: int = 0
 
 
 class LogProcess:
@@ -82,6 +83,7 @@ class LogProcess:
 
     def _start(self) -> str | None:
         """Start the process; return what hinders, if anything does."""
+        self._settings = msgspec.structs.replace(self._settings, starts=self._settings.starts + 1)
         settings = msgspec.json.encode(self._settings).decode()
         try:
             self._process = start_module(_MODULE, settings, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -101,7 +103,8 @@ class LogProcess:
     def _tell(self, trouble: str) -> None:
         sentence = f"The process that makes files of the log {trouble}; scored rows wait in {self._journal}."
         log.warning("%s", sentence)
-        LogStatus(sentence, LogStatus.read(self._journal).damaged_rows).write(self._journal)
+        status = LogStatus.read(self._journal)
+        msgspec.structs.replace(status, trouble=sentence, pid=None, starts=self._settings.starts).write(self._journal)
 
     def _end(self) -> None:
         if (process := self._process) is None:
@@ -124,14 +127,18 @@ class LogProcess:
 # --- in the process
 
 
-def make_files(files: LogFiles, journal: Path, stop: threading.Event) -> None:
+def make_files(files: LogFiles, journal: Path, stop: threading.Event, starts: int = 1) -> None:
     """Make files of segments as soon as they are closed, until it is told to stop; then of those that are."""
-    pruned_on, written = date.min, files.status
+
+    def current() -> LogStatus:
+        return msgspec.structs.replace(files.status, pid=os.getpid(), starts=starts)
+
+    pruned_on, written = date.min, current()
     written.write(journal)  # what was said of the process before is over, also where the storage hangs now
     while True:
         is_last = stop.is_set()
         files.store_closed()
-        if (status := files.status) != written:
+        if (status := current()) != written:
             status.write(journal)
             written = status
         if is_last:
@@ -169,7 +176,7 @@ def main(arguments: Sequence[str]) -> None:
     threading.Thread(target=_follow_server, args=(stop,), name="lifeline", daemon=True).start()
     journal = Path(settings.journal)
     files = LogFiles(journal, settings.root, shadow=_shadow(settings), retention_months=settings.retention_months)
-    make_files(files, journal, stop)
+    make_files(files, journal, stop, settings.starts)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from loan_default.adapters.processes import is_alive
 from loan_default.risk.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,24 @@ _FILE = "files.json"  # in the folder of the segments
 
 
 class LogStatus(msgspec.Struct, frozen=True):
-    """What keeps rows from the storage, if anything does, and how many rows stand in segments that cannot be read."""
+    """What keeps rows from the storage, if anything does, and what the process that makes the files has done.
+
+    `damaged_rows` stand in segments that cannot be read; `starts` counts its processes since the server's start,
+    `files` and `rows` what this one has stored, `failures` how often the storage refused.
+    """
 
     trouble: str | None = None
     damaged_rows: int = 0
+    pid: int | None = None
+    starts: int = 0
+    files: int = 0
+    rows: int = 0
+    failures: int = 0
+
+    @property
+    def is_up(self) -> bool:
+        """Tell whether the process lives."""
+        return self.pid is not None and is_alive(self.pid)
 
     @classmethod
     def read(cls, journal: Path) -> LogStatus:

@@ -12,7 +12,7 @@ import platform
 import time
 from collections import Counter as Counts
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +29,14 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 import loan_default
 from loan_default.adapters.processes import is_alive
 from loan_default.risk.model.scorer import DECISIONS, Predictions
 from loan_default.serving.connection import CLOSED
+from loan_default.serving.log_status import LogStatus
 
 if TYPE_CHECKING:
     from loan_default.serving.connection import Connections
@@ -93,9 +95,12 @@ class _AliasMetrics:
 class Metrics:
     """Metrics of one worker."""
 
-    def __init__(self) -> None:
-        self._registry = own = CollectorRegistry()
+    def __init__(self, log_status: Callable[[], LogStatus] = LogStatus) -> None:
+        """Count; `log_status` tells what the process has done that makes files of the log."""
+        self._registry, self._log_status = CollectorRegistry(), log_status
+        own = self._registry
         _Processes(own)
+        _LogFiles(own, log_status)
         self._requests = Counter(
             "loan_default_requests", "Requests by route and status.", ["route", "code"], registry=own
         )
@@ -178,12 +183,6 @@ class Metrics:
             registry=own,
             multiprocess_mode="livemax",
         )
-        self.log_damaged = Gauge(
-            "loan_default_log_damaged_rows",
-            "Scored rows in segments of the journal that cannot be read, and so in no file of the prediction log.",
-            registry=own,
-            multiprocess_mode="livemax",
-        )
         access_dropped = Counter(
             "loan_default_access_log_dropped_lines", "Lines that the access log does not hold.", registry=own
         )
@@ -245,6 +244,7 @@ class Metrics:
         if folder := _shared_folder():
             registry = CollectorRegistry()
             _Processes(registry)
+            _LogFiles(registry, self._log_status)
             multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
@@ -264,6 +264,26 @@ class _Processes(Collector):
                 merged = metrics.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
                 merged.samples += [sample._replace(labels={"pid": str(pid)}) for sample in metric.samples]
         yield from metrics.values()
+
+
+class _LogFiles(Collector):
+    """What the process that makes files of the log has done: one, whichever worker is asked."""
+
+    def __init__(self, registry: CollectorRegistry, status: Callable[[], LogStatus]) -> None:
+        self._status = status
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield its metrics, as it told of them last."""
+        status, name = self._status(), "loan_default_log"
+        up = "Whether the process that makes files of the prediction log lives."
+        damaged = "Scored rows in segments of the journal that cannot be read, and so in no file of the prediction log."
+        yield GaugeMetricFamily(f"{name}_process_up", up, status.is_up)
+        yield GaugeMetricFamily(f"{name}_damaged_rows", damaged, status.damaged_rows)
+        yield CounterMetricFamily(f"{name}_process_starts", "How often this process was started.", status.starts)
+        yield CounterMetricFamily(f"{name}_files", "Files of the prediction log that it has stored.", status.files)
+        yield CounterMetricFamily(f"{name}_stored_rows", "Scored rows that it has stored.", status.rows)
+        yield CounterMetricFamily(f"{name}_failures", "Segments that the storage refused, each time.", status.failures)
 
 
 def _shared_folder() -> Path | None:

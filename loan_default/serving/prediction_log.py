@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from loan_default.serving.decision_records import DecidingVersion, Entry, encode, records_of
 from loan_default.serving.journal import Frame, Fsync, Journal, age_of_oldest
 from loan_default.serving.log_status import LogStatus
@@ -57,7 +59,7 @@ class PredictionLog:
             trouble = (
                 f"Scored rows have waited {lag / 60:,.0f} minutes in {self._folder}; what makes files of them hangs."
             )
-        return LogStatus(trouble, files.damaged_rows)
+        return msgspec.structs.replace(files, trouble=trouble)
 
     @property
     def lag_seconds(self) -> float:

@@ -136,7 +136,7 @@ def test_rows_come_back_as_they_were_decided(new_log: NewLog, tmp_path: Path) ->
         expected(part, 7, on_behalf_of="Ann B.", shadow_version=4, shadow_pd=0.5),
     ]
     assert frame.to_dicts() == sorted(rows, key=lambda row: str(row["decision_id"]))
-    assert (log.logged, log.files.status) == (5, LogStatus())
+    assert (log.logged, log.files.status) == (5, LogStatus(files=1, rows=5))
     assert not list((tmp_path / "journal").iterdir())
 
 
@@ -328,7 +328,9 @@ def test_a_storage_that_refuses_is_tried_again_and_costs_nothing(
     assert "Traceback" not in caplog.text
     assert (log.logged, ids_in(tmp_path)) == (0, [])
     root.unlink()
-    assert (log.files.store_closed(), log.files.status) == (1, LogStatus())
+    refusals = log.files.status.failures
+    assert refusals > 0
+    assert (log.files.store_closed(), log.files.status) == (1, LogStatus(files=1, rows=1, failures=refusals))
     assert ids_in(tmp_path) == ["r1"]
 
 
@@ -357,7 +359,7 @@ def test_a_segment_that_is_none_stops_nothing(
     assert damaged.suffix == ".damaged"
     assert next_log.files.status.damaged_rows == 3, "until a person has looked"
     damaged.unlink()
-    assert next_log.files.status == LogStatus()
+    assert next_log.files.status == LogStatus(files=1, rows=1)
 
 
 def test_rows_that_waited_for_days_count_in_the_day_of_their_decision(new_log: NewLog, tmp_path: Path) -> None:

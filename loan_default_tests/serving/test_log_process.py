@@ -65,12 +65,16 @@ def test_it_stores_what_is_closed_and_is_replaced_where_it_dies(
         log_entry(journal, "r3")
         assert within(60, lambda: ids_in(root) == ["r1", "r2", "r3"])
         assert "The process that makes files of the log has ended by signal 9; scored rows wait in " in caplog.text
-        assert within(60, lambda: LogStatus.read(journal) == LogStatus())
+        assert within(60, lambda: LogStatus.read(journal).trouble is None)
         second = files_process()
         assert second not in (first, None)
+        status = LogStatus.read(journal)
+        assert (status.pid, status.is_up, status.starts, status.failures) == (second, True, 2, 0)
         log_entry(journal, "r4")
     assert ids_in(root) == ["r1", "r2", "r3", "r4"]
     assert all(map(gone, (first, second)))
+    status = LogStatus.read(journal)
+    assert (status.is_up, status.files, status.rows) == (False, 2, 2), "what the second has stored"
     assert [path.name for path in journal.iterdir()] == ["files.json"]
 
 
@@ -96,6 +100,7 @@ def test_one_that_cannot_begin_is_told_of(
         caplog.clear()
         with LogProcess(LogSettings(str(tmp_path / "journal"), str(tmp_path / "root"))):
             assert within(10, partial(is_told, tmp_path / "journal", trouble))
+            assert not LogStatus.read(tmp_path / "journal").is_up
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
@@ -112,7 +117,9 @@ def test_it_tells_of_a_storage_that_refuses_until_that_is_over(tmp_path: Path, m
     assert within(10, partial(is_told, journal, "cannot be written to"))
     assert within(10, lambda: not old.exists())
     (root / "prediction_log" / "2026-11-03").unlink()
-    assert within(10, lambda: LogStatus.read(journal) == LogStatus())
+    assert within(10, lambda: LogStatus.read(journal).trouble is None)
+    status = LogStatus.read(journal)
+    assert (status.pid, status.files, status.rows, status.failures > 0) == (os.getpid(), 1, 1, True)
     stop.set()
     making.join(10)
     assert (ids_in(root), making.is_alive()) == (["r1"], False)
@@ -130,4 +137,4 @@ def test_what_was_said_of_the_one_before_is_over_when_another_begins(tmp_path: P
     LogStatus("It has ended.").write(journal)
     stop.set()
     make_files(Files(journal, str(tmp_path)), journal, stop)
-    assert statuses == [LogStatus()]
+    assert statuses == [LogStatus(pid=os.getpid(), starts=1)]

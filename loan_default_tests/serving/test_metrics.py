@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from loan_default.risk.model.scorer import Predictions
 from loan_default.serving.connection import CROWDED, Connections
 from loan_default.serving.follower import FollowedAlias
+from loan_default.serving.log_status import LogStatus
 from loan_default.serving.metrics import Metrics
 from loan_default.serving.work_queue import QueueLimits, WorkQueue
 
@@ -117,6 +118,19 @@ def test_the_process_and_the_release_are_named() -> None:
     counts = samples(Metrics().text().decode())
     assert counts[f'process_resident_memory_bytes{{pid="{os.getpid()}"}}'] > 1e7
     assert [name for name in counts if name.startswith("loan_default_build_info{")]
+
+
+def test_what_the_process_has_done_that_makes_files_of_the_log_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = LogStatus(None, 3, os.getpid(), starts=2, files=5, rows=70, failures=4)
+    figures = {"process_up": 1, "damaged_rows": 3, "process_starts_total": 2, "files_total": 5}
+    figures |= {"stored_rows_total": 70, "failures_total": 4}
+    for folder in ("", str(tmp_path)):  # one worker, and one of several
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", folder)
+        counts = samples(Metrics(lambda: status).text().decode())
+        assert {name: counts[f"loan_default_log_{name}"] for name in figures} == figures
+    assert samples(Metrics().text().decode())["loan_default_log_process_up"] == 0
 
 
 # --- several workers

@@ -87,7 +87,7 @@ def test_a_decision_is_durable_when_that_is_told(new_log: NewLog, tmp_path: Path
 def test_it_tells_of_the_disk_and_of_the_files(new_log: NewLog, tmp_path: Path) -> None:
     log = new_log()
     assert log.status == LogStatus()
-    status = LogStatus("The storage is away.", 7)
+    status = LogStatus("The storage is away.", 7, 1, 2, 3, 4, 5)
     status.write(tmp_path / "journal")
     assert log.status == status
     (tmp_path / "journal" / "files.json").write_text("{")
