@@ -122,7 +122,7 @@ _CURRENCIES = {
     "rubles": "₽ руб руб. RUB",
     "hryvnias": "₴ грн грн. UAH",
     "leva": "лв лв. BGN",
-    "shillings": "KSh KES",
+    "shillings": "KSh Ksh KES TSh Tsh TZS USh Ush UGX",
     "naira": "₦ NGN",
     "rand": "ZAR",
     "rupiah": "Rp IDR",

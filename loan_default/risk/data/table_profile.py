@@ -21,7 +21,7 @@ _ROWS_OF_A_LEVEL = 5  # at least, of a column whose levels may tell the outcome
 _SUFFIXES = {word: rf"^\d+(\.\d+)? {word[:-1]}s?$" for word in ("months", "years")}
 _CURRENCY = (  # $, R$, NT$, €, ₹, and words for others
     r"(\p{L}{0,3}\p{Sc}|USD|EUR|GBP|CHF|PLN|CZK|HUF|RON|TRY|RUB|UAH|BGN|BRL|INR|KES|NGN|ZAR|IDR|MYR|kr\.?|zł|Kč|Ft|Rs\.?|TL|"
-    r"lei|руб\.?|грн\.?|лв\.?|KSh|Rp|RM)"
+    r"lei|руб\.?|грн\.?|лв\.?|[KTU][Ss]h\.?|Rp|RM|/[-=])"
 )
 _THOUSANDS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f]", "'": "['\u2019]"}  # each sign with what is read as it
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"

@@ -110,6 +110,7 @@ def test_kinds_units_and_scales_are_guessed(contract: Contract) -> None:
         ("€", "euros"),
         ("Rs. ", "rupees"),
         ("TL ", "lira"),
+        ("Ksh", "shillings"),
         ("руб. ", "rubles"),
         ("", "units of money"),
         ("kr ", "units of money"),
