@@ -85,7 +85,7 @@ def _verdict_checks(compared: ComparedBatch, least: int) -> Iterator[dg.AssetChe
     )
     enough = verdict.verdict != "not enough rows"
     sentence = f"{plural(verdict.rows, 'application')}; {least:,} are needed for a verdict."
-    yield warning("drift_report", ENOUGH_ROWS, passed=enough, sentence=sentence)
+    yield warning("drift_report", ENOUGH_ROWS, passed=enough, sentence=sentence, applications=verdict.rows)
 
 
 def _drift_metadata(compared: ComparedBatch, pages: WebPages) -> Metadata:
