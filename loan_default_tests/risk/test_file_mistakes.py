@@ -114,6 +114,12 @@ OF_FIELD = {  # the keys of a field more: its mistakes
             "~": "YAML reads ~ as nothing",
         }.items()
     ],
+    "kind: number, role: feature, unit: u, range: 0-100, description: d": [
+        "field a: range: 0-100 is a text, and it has to be a list; write [0, 100]"
+    ],
+    "kind: number, role: feature, unit: u, range: -1.5 to 2, description: d": [
+        "field a: range: -1.5 to 2 is a text, and it has to be a list; write [-1.5, 2]"
+    ],
     "kind: nominal, role: feature, levels: A B, description: d": [
         "field a: levels: A B is a text, and it has to be a list; write [a, b]"
     ],
