@@ -225,7 +225,7 @@ def test_logged_model_carries_what_it_needs_and_no_pickle(
     }
     for file in files.values():
         _assert_no_pickle(file.name, file.read_bytes())
-    assert sum(file.stat().st_size for file in files.values()) < 1_000_000
+    assert sum(file.stat().st_size for file in files.values()) < 1_200_000  # most of it the code of `risk`
     example = json.loads(files["input_example.json"].read_text())
     sent = {name: value for name, value in applications()[0][0].items() if value is not None}  # NaN is no JSON
     assert dict(zip(example["columns"], example["data"][0], strict=True)) == sent
