@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 AGREEMENT = 1e-6  # of PDs
-_ROWS_FOR_ONNX = 50  # there both forms take 0.24 ms; of 1,000 rows ONNX Runtime takes 7 ms, the other 1.6
+_ROWS_FOR_ONNX = 50  # there both forms take 0.4 ms; of 1,000 rows ONNX Runtime takes 8.6 ms, the other 1.4
 _ROWS_OF_PART = 1_000  # between parts it is seen whether somebody still waits
 _TRIED_ROWS = 256
 
