@@ -7,7 +7,6 @@ in rounds, of which medians count, as a shared machine is not equally fast all t
 from __future__ import annotations
 
 import json
-import math
 import os
 import resource
 import shutil
@@ -37,6 +36,7 @@ MANY = 1_000
 IDLE, HALF_OPEN, STALLED = 1_000, 200, 64
 CROWD = f"{IDLE:,} idle, {HALF_OPEN} half-open and {STALLED} stalled connections"
 _STILL_SECONDS = 3.0  # so long nothing happens to a server before it is loaded; ours starts a helper after two
+_STILL_TURNS = 10  # at most
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STOCK, _BARE = "mlflow models serve", "bare ASGI, orjson, ONNX Runtime"
 _REPORT = """
@@ -90,10 +90,11 @@ class Side:
 
     def settle(self) -> None:
         """Wait until it and its helpers do nothing: what they do at their start is no part of a load."""
-        seconds = -math.inf
-        while (now := self._processor_seconds) - seconds > _STILL_SECONDS / 100:
-            seconds = now
+        for _ in range(_STILL_TURNS):
+            before = self._processor_seconds
             time.sleep(_STILL_SECONDS)
+            if self._processor_seconds - before < _STILL_SECONDS / 100:
+                return
 
     @property
     def _processor_seconds(self) -> float:

@@ -99,13 +99,14 @@ def run_job(
         BadInput: the contract or the policy cannot be used, or Dagster cannot keep its records; nothing was run.
         KeyboardInterrupt: Ctrl-C, once Dagster knows the run as failed.
     """
+    read_policy(settings)
+
     import dagster as dg
 
     from loan_default.definitions import build_definitions
     from loan_default.defs.book import BookNames
     from loan_default.defs.instance import open_instance
 
-    read_policy(settings)
     with open_instance(settings) as instance:
         if batch is not None:
             instance.add_dynamic_partitions(str(BookNames(settings.book).batches.name), [batch])

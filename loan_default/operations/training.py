@@ -13,7 +13,7 @@ from typing import Any
 
 from loan_default.adapters.file_listing import require_files
 from loan_default.adapters.storage import is_remote
-from loan_default.operations.book import read_contract, read_policy, read_search_space
+from loan_default.operations.book import read_contract, read_search_space
 from loan_default.operations.records import Record, read_record
 from loan_default.operations.runs import run_job
 from loan_default.risk.errors import BadInput
@@ -113,7 +113,7 @@ def _run(job: str, settings: Settings, request: TrainingRequest) -> TrainingReco
 
 
 def require_usable(settings: Settings, request: TrainingRequest) -> None:
-    """Check what can be known before loans are read: months, the reviewed files, and the headers of the loan files.
+    """Check what a job does not before it runs: months, the search space, and the headers of the loan files.
 
     Raises:
         BadInput: names what cannot be used and what to do.
@@ -128,7 +128,6 @@ def require_usable(settings: Settings, request: TrainingRequest) -> None:
                 f"{name} ({month:%Y-%m}) lies after the snapshot month ({request.snapshot:%Y-%m}), in which the file "
                 "was taken; give an earlier month."
             )
-    read_policy(settings)
     read_search_space(settings)
     contract = read_contract(settings)
     for file in require_files(settings.data):

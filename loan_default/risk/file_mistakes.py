@@ -365,7 +365,7 @@ _LIMITS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
-_TWO_NUMBERS = re.compile(r"\s*(?P<low>-?\d+(\.\d+)?)\s*(-|–|\.\.\.?|to|,|;|\s)\s*(?P<high>-?\d+(\.\d+)?)\s*")  # 0-100
+_TWO_NUMBERS = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:-|–|\.\.\.?|to|,|;|\s)\s*(-?\d+(?:\.\d+)?)\s*")  # as 0-100
 _EXAMPLES = {"a list": "[a, b]", "a day": "it as 2027-06-30", "keys with values": "{key: value}"}
 
 
@@ -486,10 +486,11 @@ def _remedy(expected: str, value: Any, text: str | None) -> str:
     if expected == "a text":
         text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else text
         return f"{json.dumps(text, ensure_ascii=False)} in quotes" if text else "a text"
-    if expected == "a list" and isinstance(value, str) and (numbers := _TWO_NUMBERS.fullmatch(value)):
-        return f"[{numbers['low']}, {numbers['high']}]"
-    if expected == "a list" and isinstance(value, str) and not re.search(r"[\s,]", value):
-        return f"[{json.dumps(text, ensure_ascii=False)}]"
+    if expected == "a list" and isinstance(value, str):
+        if numbers := _TWO_NUMBERS.fullmatch(value):
+            return f"[{', '.join(numbers.groups())}]"
+        if not re.search(r"[\s,]", value):
+            return f"[{json.dumps(text, ensure_ascii=False)}]"
     if expected.endswith("number") and isinstance(value, str):
         try:
             return f"{float(value):.10g} without quotes"

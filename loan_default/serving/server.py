@@ -15,8 +15,8 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -208,19 +208,21 @@ class WorkerComponents:
             package = self.registry.download_package(self.registry.get(version))
             return ServedModel.load(package, version)
 
-        config = self._config
-        with TemporaryDirectory(prefix="loan-default-decision-") as staging:
-            layout = StorageLayout(UPath(config.storage))
-            return recall(decision_id, layout, config.home / JOURNAL, load, Path(staging))
+        with self._places_of_log() as (layout, journal, staging):
+            return recall(decision_id, layout, journal, load, staging)
 
     def _is_logged(self, decision_id: str) -> bool:
         """Tell whether the log has a decision."""
         from loan_default.serving.decisions import find_row
 
-        config = self._config
+        with self._places_of_log() as (layout, journal, staging):
+            return find_row(decision_id, layout, journal, staging) is not None
+
+    @contextmanager
+    def _places_of_log(self) -> Iterator[tuple[StorageLayout, Path, Path]]:
+        """Yield where decisions are looked for: the storage, the journal, and a folder for copies of files."""
         with TemporaryDirectory(prefix="loan-default-decision-") as staging:
-            layout = StorageLayout(UPath(config.storage))
-            return find_row(decision_id, layout, config.home / JOURNAL, Path(staging)) is not None
+            yield StorageLayout(UPath(self._config.storage)), self._config.home / JOURNAL, Path(staging)
 
     @cached_property
     def log(self) -> PredictionLog:
