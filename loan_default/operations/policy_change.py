@@ -161,9 +161,12 @@ def _written(value: DecidedBy | float) -> str:
 def with_key(text: str, key: str, value: DecidedBy | float) -> str:
     """Return a policy's text with another value of a key in its section `decision`, where all else stays as it is."""
     written = _written(value)
-    lines = [*re.finditer(rf"^(?P<head>[^#\n]*\b{key}:[ \t]*)[\w.+-]+", text, re.M)]
+    lines = [*re.finditer(rf"^(?P<head>[^#\n]*\b{key}:[ \t]*)[\w.+-]+(?P<blanks>[ \t]+(?=#))?", text, re.M)]
     if len(lines) == 1:
-        return f"{text[: lines[0].start()]}{lines[0]['head']}{written}{text[lines[0].end() :]}"
+        (line,) = lines
+        if line["blanks"]:  # a comment stays in its column
+            written = f"{written} ".ljust(line.end() - line.end("head"))
+        return f"{text[: line.start()]}{line['head']}{written}{text[line.end() :]}"
     if section := _SECTION.search(text):
         return f"{text[: section.end()]}\n  {key}: {written}{text[section.end() :]}"
     end = "" if text.endswith("\n") or not text else "\n"

@@ -76,7 +76,7 @@ def test_a_proposal_by_value_changes_what_is_decided_by(tmp_path: Path) -> None:
     assert proposed_change(settings).by == "pd"
     change = proposed_change(settings, "npv")
     assert "approve_below: 0.21" not in change.difference
-    assert "+  by: npv                     # or npv" in change.difference
+    assert "+  by: npv                    # or npv" in change.difference
     proposed_change(settings, "both").write()
     decision = load_policy(settings.policy).decision
     assert (decision.by, decision.approve_below) == ("both", 0.21)
