@@ -6,8 +6,9 @@ names in the storage and in MLflow are the settings' and `adapters.layout`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -60,14 +61,27 @@ class BookNames:
         return dg.AssetsDefinition.dagster_internal_init(**{**attributes, "check_specs_by_output_name": checks})
 
     def runs(self, instance: dg.DagsterInstance, limit: int | None = None, **filters: Any) -> list[dg.RunRecord]:
-        """Return the newest runs of this book that pass the filters, which are those of Dagster's `RunsFilter`."""
-        records = instance.get_run_records(dg.RunsFilter(**filters), limit=limit)
-        return [record for record in records if self.owns(record.dagster_run)]
+        """Return the newest runs of this book that pass the filters, which are those of Dagster's `RunsFilter`.
+
+        Dagster can filter neither by the lack of a tag nor by a book's assets: it is read until there are enough.
+        """
+        records = _newest_runs(instance, dg.RunsFilter(**filters), limit)
+        return [*islice((record for record in records if self.owns(record.dagster_run)), limit)]
 
     def owns(self, run: dg.DagsterRun) -> bool:
         """Tell whether a run is this book's: by its tag, or by its assets where it is of no job."""
         prefixes = {key.path[0] for key in run.asset_selection or () if len(key.path) > 1}
         return (prefixes or {run.tags.get(BOOK_TAG, "")}) == {self.book}
+
+
+def _newest_runs(instance: dg.DagsterInstance, filters: dg.RunsFilter, size: int | None) -> Iterator[dg.RunRecord]:
+    """Yield runs of all books, the newest first, read `size` at a time."""
+    cursor = None
+    while records := instance.get_run_records(filters, limit=size, cursor=cursor):
+        yield from records
+        if size is None or len(records) < size:
+            return
+        cursor = records[-1].dagster_run.run_id
 
 
 def own_key(asset: str | dg.AssetKey, assets: dg.AssetsDefinition) -> dg.AssetKey:

@@ -63,6 +63,15 @@ def test_a_run_belongs_to_the_book_of_its_tag_or_else_of_its_assets() -> None:
         assert owned == [tagged.run_id]
 
 
+@pytest.mark.parametrize(("book", "runs"), [("", 1), ("hmeq", 3)])
+def test_a_busy_book_hides_no_run_of_a_quiet_one(book: str, runs: int) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for busy in ("", *["hmeq"] * 7):
+            instance.add_run(dg.DagsterRun(job_name="training_job", tags=BookNames(busy).tags))
+        newest = BookNames(book).runs(instance, 3)
+    assert [record.dagster_run.tags for record in newest] == [BookNames(book).tags] * runs
+
+
 def test_what_a_step_reports_gets_its_books_key(definitions: dict[str, dg.Definitions]) -> None:
     key = BookNames("hmeq").key("trained_model")
     assets = definitions["hmeq"].resolve_assets_def(key)
