@@ -83,20 +83,21 @@ def read_instance_status(settings: Settings) -> InstanceStatus:
         BadInput: its records cannot be opened.
     """
     with open_instance(settings) as instance:
-        return instance_status_of(instance, settings.runs)
+        return instance_status_of(instance, settings)
 
 
-def instance_status_of(instance: dg.DagsterInstance, locks: Path) -> InstanceStatus:
-    """Read the status of an instance whose runs hold their locks in the folder `locks`."""
+def instance_status_of(instance: dg.DagsterInstance, settings: Settings) -> InstanceStatus:
+    """Read the status of an instance that is open, with the sensors and schedules of the settings' code location."""
     newest = instance.get_run_records(limit=1)
     queued = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]), limit=1, ascending=True)
     begun = [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=_BEGUN))]
+    lost = [run for run in begun if run_lock.is_lost(settings.runs, run.run_id)]
     return InstanceStatus(
         daemons=tuple(_daemons(instance)),
-        instigators=tuple(_instigators(instance)),
+        instigators=tuple(_instigators(instance, settings.code_location)),
         queued_since=queued[0].create_timestamp.astimezone(UTC) if queued else None,
         runs_under_way=len(begun),
-        lost_runs=tuple(f"{run.job_name} {run.run_id[:8]}" for run in begun if run_lock.is_lost(locks, run.run_id)),
+        lost_runs=tuple(f"{run.job_name} {run.run_id[:8]}" for run in lost),
         newest_run_at=newest[0].create_timestamp.astimezone(UTC) if newest else None,
         monitors_runs=instance.run_monitoring_enabled,
         retries_runs=instance.run_retries_enabled,
@@ -123,15 +124,24 @@ def _daemons(instance: dg.DagsterInstance) -> Iterator[Daemon]:
             yield Daemon(name, None, None)
 
 
-def _instigators(instance: dg.DagsterInstance) -> Iterator[Instigator]:
-    """Yield each name once: a code location that was renamed leaves its old states behind."""
+def _instigators(instance: dg.DagsterInstance, code_location: str) -> Iterator[Instigator]:
+    """Yield each name of this code location once, or of all where the daemon knows none by this name.
+
+    A code location that was renamed leaves its old states behind, and another's may be another book.
+    """
+    states = instance.all_instigator_state()
+    own = [state for state in states if _location(state) == code_location]
     newest: dict[str, Instigator] = {}
-    for state in instance.all_instigator_state():
+    for state in own or states:
         instigator = _instigator(instance, state)
         other = newest.get(instigator.name)
         if other is None or (instigator.ticked_at or _NEVER) >= (other.ticked_at or _NEVER):
             newest[instigator.name] = instigator
     yield from (newest[name] for name in sorted(newest))
+
+
+def _location(state: InstigatorState) -> str:
+    return str(state.origin.repository_origin.code_location_origin.location_name)
 
 
 def _instigator(instance: dg.DagsterInstance, state: InstigatorState) -> Instigator:

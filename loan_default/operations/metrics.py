@@ -93,7 +93,7 @@ class PlatformCollector(Collector):
         with open_instance(self._settings) as instance:  # once for all: opening takes longer than reading
             status = read_status(self._settings)
             yield from run_metrics(instance)
-            yield from instance_metrics(instance_status_of(instance, self._settings.runs))
+            yield from instance_metrics(instance_status_of(instance, self._settings))
         yield from status_metrics(status)
 
 

@@ -59,7 +59,7 @@ def read_overview(settings: Settings, archive: BatchArchive | None = None) -> Ov
 
     now = datetime.now(UTC)
     with open_instance(settings) as instance:
-        status, condition = read_status(settings, archive), instance_status_of(instance, settings.runs)
+        status, condition = read_status(settings, archive), instance_status_of(instance, settings)
         failures = read_failures(settings)
     daemon = next(judge_daemons(condition, now))
     advice = tuple(_advise(settings, status, condition, failures, now))

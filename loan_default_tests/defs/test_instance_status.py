@@ -13,8 +13,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import InstigatorStatus
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
@@ -67,10 +68,11 @@ def test_a_home_is_new_until_something_is_recorded(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_a_run_is_gone_once_its_process_has_died(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     lives, gone, _ = (begun(instance) for _ in range(3))
-    run_lock.hold(tmp_path, lives.run_id)
-    (tmp_path / gone.run_id).touch()  # as its death has left it
-    status = instance_status_of(instance, tmp_path)
-    run_lock.forget(tmp_path, lives.run_id)
+    settings = Settings(tmp_path)
+    run_lock.hold(settings.runs, lives.run_id)
+    (settings.runs / gone.run_id).touch()  # as its death has left it
+    status = instance_status_of(instance, settings)
+    run_lock.forget(settings.runs, lives.run_id)
     assert status.lost_runs == (f"training_job {gone.run_id[:8]}",)
     assert status.runs_under_way == 3
 
@@ -79,12 +81,12 @@ def test_a_run_is_gone_once_its_process_has_died(instance: dg.DagsterInstance, t
 def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterInstance) -> None:
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__")
     origin = RemoteJobOrigin(repository, "training_job")
-    assert instance_status_of(instance, Path()).queued_since is None
+    assert instance_status_of(instance, Settings(Path())).queued_since is None
     for _ in range(2):
         queued = dg.DagsterRunStatus.QUEUED
         instance.add_run(dg.DagsterRun(job_name="training_job", status=queued, remote_job_origin=origin))
         time.sleep(0.01)
-    status = instance_status_of(instance, Path())
+    status = instance_status_of(instance, Settings(Path()))
     assert status.queued_since is not None
     assert status.newest_run_at is not None
     assert timedelta() < status.newest_run_at - status.queued_since < timedelta(minutes=1)
@@ -92,11 +94,32 @@ def test_the_oldest_queued_run_and_the_newest_run_are_told(instance: dg.DagsterI
 
 
 @pytest.mark.integration
+def test_sensors_are_those_of_the_code_location_or_all_where_it_has_another_name(instance: dg.DagsterInstance) -> None:
+    on, off, kind = InstigatorStatus.RUNNING, InstigatorStatus.STOPPED, InstigatorType.SENSOR
+    for location, sensor, status in (("homes", "drift", on), ("homes", "new", on), ("loans", "drift", off)):
+        repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__")
+        origin = repository.get_instigator_origin(sensor)
+        instance.add_instigator_state(InstigatorState(origin, kind, status, SensorInstigatorData()))
+    switches = {
+        location: {
+            each.name: each.on
+            for each in instance_status_of(instance, Settings(Path(), code_location=location)).instigators
+        }
+        for location in ("homes", "loans", "renamed")
+    }
+    assert switches["homes"] == {"drift": True, "new": True}
+    assert switches["loans"] == {"drift": False}
+    assert switches["renamed"].keys() == {"drift", "new"}
+
+
+@pytest.mark.integration
 def test_heartbeats_tell_when_and_with_what_error(instance: dg.DagsterInstance) -> None:
-    assert {daemon.last_heartbeat_at for daemon in instance_status_of(instance, Path()).daemons} == {None}
+    assert {daemon.last_heartbeat_at for daemon in instance_status_of(instance, Settings(Path())).daemons} == {None}
     error = SerializableErrorInfo("outer\n", [], "A", cause=SerializableErrorInfo("the disk is full\nat last", [], "B"))
     instance.add_daemon_heartbeat(DaemonHeartbeat(1_000.0, "SENSOR", None, [error]))
-    sensor = next(daemon for daemon in instance_status_of(instance, Path()).daemons if daemon.name == "SENSOR")
+    sensor = next(
+        daemon for daemon in instance_status_of(instance, Settings(Path())).daemons if daemon.name == "SENSOR"
+    )
     assert sensor.last_heartbeat_at == datetime.fromtimestamp(1_000, UTC)
     assert sensor.error == "the disk is full"
 
