@@ -5,6 +5,7 @@ What a step does is `steps`'s; tables and checks of a result are made by `metada
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -12,6 +13,7 @@ from inspect import isgeneratorfunction
 from typing import Any, ParamSpec
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from loan_default.adapters.parquet_table import find_damage
 from loan_default.adapters.scoring_server import ServerError
@@ -52,20 +54,31 @@ def file_specs(table: Asset, rejected: Asset, report: Asset, **attributes: Any) 
     ]
 
 
-def report_together(context: dg.AssetExecutionContext, *results: dg.MaterializeResult[None]) -> Iterator[Event]:
+def report_together(
+    context: dg.AssetExecutionContext, content: Iterable[str], *results: dg.MaterializeResult[None]
+) -> Iterator[Event]:
     """Report assets whose files one step stored together, whichever of them were selected.
 
     A selected asset is reported with its checks. Another is reported as materialized: its file was written too, as
     a table and the report on it must be of the same input.
+
+    Args:
+        context: of the step.
+        content: fingerprints of all that was read. Their data version changes with it and with the code, so that
+            reading the same again leaves nothing downstream out of date.
+        results: of the assets.
     """
     partition = context.partition_key if context.has_partition_key else None
+    codes = sorted({f"{code}" for code in context.assets_def.code_versions_by_key.values()})
+    version = dg.DataVersion(hashlib.sha256("\n".join([*codes, *content]).encode()).hexdigest())
     for result in results:
         assert result.asset_key is not None
         key = own_key(result.asset_key, context.assets_def)
         if key in context.selected_asset_keys:
-            yield result
+            yield result._replace(data_version=version)
         else:
-            yield dg.AssetMaterialization(key, metadata=result.metadata, partition=partition)
+            tags = {DATA_VERSION_TAG: version.value}
+            yield dg.AssetMaterialization(key, metadata=result.metadata, partition=partition, tags=tags)
 
 
 def log_warnings(context: dg.AssetExecutionContext, sentences: Iterable[str]) -> None:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutcomeFiles:
-    """Outcome files that were read and stored: how many, and what was found in them."""
+    """Outcome files that were read and stored: how many, their `loan_files.fingerprint`, and what was found in them."""
 
     files: int
+    fingerprint: str
     report: OutcomesReport
 
 
@@ -31,19 +32,16 @@ def read_outcome_files(contract: Contract, workspace: Workspace, *, today: date)
 
     A file that cannot be read holds up no other; the report says why.
     """
+    from loan_default.risk.data.loan_files import fingerprint
     from loan_default.risk.data.outcomes import read_outcomes
 
     layout = workspace.layout
     files = sorted(list_files(layout.outcomes), key=lambda file: file.name)
     with workspace.scratch("outcomes.parquet", "rejected.parquet") as (outcomes, rejected):
-        report = read_outcomes(
-            [local_copy(workspace.staging, file) for file in files],
-            contract,
-            outcomes=outcomes,
-            rejected=rejected,
-            today=today,
-        )
+        paths = [local_copy(workspace.staging, file) for file in files]
+        report = read_outcomes(paths, contract, outcomes=outcomes, rejected=rejected, today=today)
         store(outcomes, layout.table("loan_outcomes"))
         store(rejected, layout.table("rejected_outcomes"))
         write_json(layout.record("outcomes_report"), report.to_dict())
-    return OutcomeFiles(len(files), report)
+        content = fingerprint(paths)
+    return OutcomeFiles(len(files), content, report)

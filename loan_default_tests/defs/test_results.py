@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
@@ -37,6 +39,7 @@ def read_loans(context: dg.AssetExecutionContext) -> Iterator[Event]:
     checks = check_results("loans", [PASSED, FAILED])
     yield from report_together(
         context,
+        [context.run.tags.get("file", "loans.csv")],
         dg.MaterializeResult(asset_key="loans", metadata={"rows": 2}, check_results=checks),
         *(dg.MaterializeResult(asset_key=key) for key in ("rejected", "report")),
     )
@@ -66,6 +69,31 @@ def test_files_that_were_stored_together_are_materialized_together(keys: list[st
     assert materialized(result) == dict.fromkeys(("loans", "rejected", "report"), "2018-10")
     checks = {check.check_name for check in result.get_asset_check_evaluations()}
     assert checks == ({"readable", "complete"} if "loans" in keys else set())
+
+
+@dg.asset(partitions_def=BATCHES, deps=["loans", "report"])
+def windows() -> None: ...
+
+
+@pytest.mark.parametrize("keys", [["loans"], ["rejected"], ["loans", "rejected", "report"]])
+@pytest.mark.parametrize(("file", "status"), [("loans.csv", StaleStatus.FRESH), ("others.csv", StaleStatus.STALE)])
+def test_only_other_files_leave_what_was_made_of_them_out_of_date(
+    keys: list[str], file: str, status: StaleStatus
+) -> None:
+    assets = [read_loans, windows]
+    graph = dg.Definitions(assets, resources=IO_MANAGERS).resolve_asset_graph()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for selection, tags in ((["loans", "rejected", "report", "windows"], {}), (keys, {"file": file})):
+            assert dg.materialize(
+                assets,
+                selection=selection,
+                partition_key="2018-10",
+                resources=IO_MANAGERS,
+                tags=tags,
+                instance=instance,
+            ).success
+        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+        assert resolver.get_status(dg.AssetKey("windows"), "2018-10") == status
 
 
 @pytest.mark.parametrize("keys", [["loans"], ["report"]])

@@ -18,7 +18,7 @@ from loan_default.defs.resources import ClockResource, ComputeResource, LoanBook
 from loan_default.defs.results import explain_failures, file_specs, log_warnings, report_together
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.validation.quality_gates import CLEANING_RULES
-from loan_default.steps.data import clean_loan_file, parse_optional_month, split_cleaned_loans
+from loan_default.steps.data import clean_loan_file, data_fingerprint, parse_optional_month, split_cleaned_loans
 from loan_default.steps.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def clean_raw_loans(
     checks = check_results("cleaned_loans", cleaned.findings)
     yield from report_together(
         context,
+        [loan_book.contract.fingerprint, data_fingerprint(cleaned.report.to_dict()), f"{cleaned.report.snapshot}"],
         dg.MaterializeResult(asset_key="cleaned_loans", metadata={**loans, **compute.metadata}, check_results=checks),
         dg.MaterializeResult(asset_key="rejected_loans", metadata=_rejected_metadata(cleaned.report, workspace)),
         dg.MaterializeResult(asset_key="cleaning_report"),

@@ -38,6 +38,7 @@ def read_loan_outcomes(
     checks = [_readable_check(outcomes)]
     yield from report_together(
         context,
+        [loan_book.contract.fingerprint, outcomes.fingerprint],
         dg.MaterializeResult(asset_key="loan_outcomes", metadata=_outcomes_metadata(outcomes), check_results=checks),
         dg.MaterializeResult(asset_key="rejected_outcomes", metadata=_rejected_metadata(outcomes)),
         dg.MaterializeResult(asset_key="outcomes_report"),

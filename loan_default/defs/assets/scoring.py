@@ -88,6 +88,7 @@ def read_application_batch(
     rejections = workspace.first_rows(workspace.layout.batch_table("rejected_applications", batch), *metadata.REJECTION)
     yield from report_together(
         context,
+        [loan_book.contract.fingerprint, report.fingerprint],
         dg.MaterializeResult(asset_key="application_batch", metadata=applications, check_results=checks),
         dg.MaterializeResult(asset_key="rejected_applications", metadata=metadata.rejected_rows(report, rejections)),
         dg.MaterializeResult(asset_key="application_report"),
