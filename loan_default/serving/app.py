@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed_version
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import msgspec
 import orjson
@@ -91,7 +91,7 @@ class AccessLine(msgspec.Struct):
     trace_id: str
 
 
-class AnsweredRequest(NamedTuple):
+class AnsweredRequest(msgspec.Struct, frozen=True):
     """A request that was answered: when (seconds since 1970), in how many seconds, and how."""
 
     answered_at: float

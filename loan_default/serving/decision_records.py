@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 import numpy as np
@@ -107,7 +107,7 @@ class DecidingVersion(msgspec.Struct, frozen=True, array_like=True, tag="version
         )
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True):
     """One version's decisions on one request; `first` is the id of the request's first row.
 
     `positions`: of the rows in the request, where they are not all of it.

@@ -7,8 +7,9 @@ may hold is `risk`'s to say.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import msgspec
 import orjson
 
 from loan_default.risk.model.offers import FoundOffers
@@ -62,7 +63,7 @@ def too_large(sentence: str) -> Refused:
     return Refused(413, "BAD_REQUEST", sentence)
 
 
-class DecodedBody(NamedTuple):
+class DecodedBody(msgspec.Struct, frozen=True):
     """Decoded input: field names, the values of each application in their order, and the form of the answer.
 
     A value that an object lacks, while another object has it, is `msgspec.UNSET`.
@@ -73,7 +74,7 @@ class DecodedBody(NamedTuple):
     output: Output = "full"
 
 
-class BodyLimits(NamedTuple):
+class BodyLimits(msgspec.Struct, frozen=True, gc=False):
     """Bounds what a body may decode to, which is counted before it is decoded: rows, and what follows from them."""
 
     rows: int

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from loan_default.adapters.tracing import SpanId, context_of, is_traced, open_provider, parse_traceparent
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 SERVICE = "loan-default-scoring"
 
 
-class Times(NamedTuple):
+class Times(msgspec.Struct, frozen=True, gc=False):
     """When one version began to read, had read, had scored and had explained, in seconds of `time.perf_counter`."""
 
     began: float

@@ -11,8 +11,9 @@ import math
 import time
 from collections.abc import Awaitable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from loan_default.risk.errors import BadInput
@@ -48,7 +49,7 @@ _NO_VALUE = ApplicationValue(math.nan, math.nan)
 INLINE_BYTES = 20_000  # about twenty applications; more would keep the others waiting
 
 
-class RequestBody(NamedTuple):
+class RequestBody(msgspec.Struct, frozen=True, gc=False):
     """The body of a request to score, and its type; or what tensors were `decoded` to."""
 
     body: bytes = b""
@@ -68,7 +69,7 @@ class RequestBody(NamedTuple):
         return model.read(self.body, self.content_type, at_most=at_most, until=until)
 
 
-class VersionPredictions(NamedTuple):
+class VersionPredictions(msgspec.Struct, frozen=True):
     """Applications of one request, what one version predicts for them, and their positions in the body."""
 
     model: ServedModel

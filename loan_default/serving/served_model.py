@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import orjson
 
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 Margins = Callable[[Matrix], Floats]
 
 
-class ParsedRequest(NamedTuple):
+class ParsedRequest(msgspec.Struct, frozen=True):
     """The applications of a body, and the form of the answer."""
 
     applications: Applications

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from loan_default.risk.model.online_features import Applications
@@ -30,4 +31,4 @@ def entry(request_id: str = "r1", at: datetime = AT, number: float = 36, count: 
     applications = Applications(["loan-7"] * count, [values] if count == 1 else np.array([values] * count))
     predictions = Predictions([0.125] * count, [604] * count, ["approve"] * count, [[]] * count, [[]] * count)
     logged = Entry(first_at(at), 3, scorer("xgboost"), applications, predictions, request_id=request_id)
-    return logged._replace(**named)
+    return msgspec.structs.replace(logged, **named)
