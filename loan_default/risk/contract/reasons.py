@@ -49,7 +49,7 @@ def sentence_problem(sentence: str, allowed: set[str]) -> str | None:
     try:
         strange = placeholders(sentence) - allowed
     except ValueError as error:
-        return f"cannot be told: {error}"
+        return f"'{sentence}' cannot be told ({error}); write {{value}} for the value, and no other brace"
     if not strange:
         return None
     return f"'{sentence}' holds {{{min(strange)}}}, which stands for nothing; write {{value}}, or delete the braces"

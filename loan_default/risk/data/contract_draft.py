@@ -37,13 +37,13 @@ _OUTCOME = _words(
 )
 _GOOD_NAMES = _words("good repaid paid_?off fully_?paid credit_?risk")
 _BAD_LEVELS = re.compile(
-    r"default|charged|charge[ -]?off|bad|write|written|loss|npl|foreclos|delinq|unpaid|not (fully )?(re)?paid|"
+    r"default|charged|charge[ -]?off|bad|write|written|loss|npl|npa\b|foreclos|delinq|unpaid|not (fully )?(re)?paid|"
     r"ausfall|ausgefallen|inadimpl|preju[ií]z|castigad|moros|incumpl|impag|défaut|défaill|insolv|sofferenz|insolut|inkasso|wanbetal|mislighold|"
     r"takip|temerrüt|ödenme|batık|nesplac|prodlen|vymáh|niespłac|windykac|przetermin|késedel|felmond|restan|"
     r"дефолт|просроч|списан|взыскан|не ?погаш|банкрот|ανεξόφλ|καθυστέρ|επισφαλ",
     re.I,
 )
-_EITHER = re.compile("foreclos", re.I)  # a default, or in some countries a loan that was repaid before its time
+_EITHER = re.compile("foreclos|settled", re.I)  # a default, or in some countries a loan that was repaid
 _GOOD_LEVELS = re.compile(
     r"paid|repaid|good|closed|no[n]?[ -]?default|performing|ok|getilgt|bezahlt|liquidad|quitad|pagad|rembours|estint|"
     r"afgelost|betald|betalt|kapan|öden|splacen|spłacon|fizetve|lezár|achitat|погаш|выплач|закрыт|εξοφλ",
@@ -55,16 +55,20 @@ _OPEN_LEVELS = re.compile(
     r"em dia|em aberto|atras|vigente|al corriente|en cours|devam|aktiv|aktywn|действу|активн|текущ|открыт|ενεργ",
     re.I,
 )
+_LAST_PAYMENT = re.compile(
+    r"last_((re)?pa?y|pymnt|emi|instal)|letzte_zahlung|ultimo_pag|dernier_paiement|son_odeme|"
+    r"posledn\w+_(platezh|splat)|ostatni\w+_(splat|wplat)"
+)
 _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
     r"(principal|interest|fees?|amount|amt|emis?|instal+ments?)_(re)?paid(_|$)|(re)?paid_(principal|interest|fees?|amount|amt)|"
-    r"(last|next)_((re)?pa?y|pymnt|emi|instal)|letzte_zahlung|ultimo_pag|dernier_paiement|son_odeme|posledn\w+_(platezh|splat)|"
+    rf"{_LAST_PAYMENT.pattern}|next_((re)?pa?y|pymnt|emi|instal)|"
     r"(valor|total|montante|juros|monto|importe|montant|capital|importo)_(pago|pagado|paye|pagato)s?(_|$)|dias_(de_)?(atraso|mora)|"
-    r"ostatni\w+_(splat|wplat)|vzyskan|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
+    r"vzyskan|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
 )
 _PROTECTED = _words(
     "sex gender age marital marriage married ethnic ethnicity race religion religious nationality foreign "
-    "personal_status disability pregnant dependents? birth birthday born dob "
+    "personal_status disability pregnant dependents? caste birth birthday born dob "
     "geschlecht alter familienstand nationalitat staatsangehorigkeit geburtsdatum "
     "sexe etat_civil nationalite naissance date_naissance sexo edad estado_civil nacionalidad nacimiento "
     "idade nascimento nacionalidade raca sesso nascita stato_civile geslacht leeftijd geboortedatum plec wiek "
@@ -72,6 +76,13 @@ _PROTECTED = _words(
     "pohlavi vek rodinny_stav narozeni neme eletkor csaladi_allapot szuletes szuletesi varsta stare_civila nasterii "
     "kon kjonn alder civilstand fodelsedatum pol vozrast semeinoe_polozhenie grazhdanstvo natsionalnost rozhdeniya "
     "deti detei fylo ilikia gennisis oikogeneiaki"
+)
+_PROTECTED_LEVELS = (  # of which most of a column's are, whatever it is called
+    "m f male female man woman masculino feminino",
+    "married single divorced widowed unmarried separated casado solteiro divorciado viuvo",
+    "sc st obc",  # India's castes
+    "hindu muslim christian sikh jain buddhist jewish",
+    "white black asian hispanic latino caucasian",
 )
 _AGE_OF_THINGS = re.compile(  # which says nothing of the applicant's
     r"(sim|account|acct|vehicle|car|auto|property|building|house|home|loan|credit|file|card|line|trade|device|handset|phone|"
@@ -86,7 +97,7 @@ _BUREAUS = _words("bureau fico cibil schufa experian equifax transunion crif van
 _POINTS = _words("score scores points ball skoring skoringovyi")
 _MONEY = _words(
     "amount amnt amt loan income inc salary balance bal limit lim value due debt mortdue mortgage payment pymnt "
-    "installment instalment price funded assets savings "
+    "installment instalment emis? price funded assets savings "
     "betrag kreditbetrag valor montante renda entrada monto importe ingresos montant revenu einkommen importo reddito "
     "kwota rata dochod wydatki tutar tutari gelir geliri borc limiti degeri taksit castka prijem dluh splatka osszeg "
     "jovedelem tartozas suma venit belopp inkomst summa dokhod zarplata platezh dolg zadolzhennost poso eisodima"
@@ -105,6 +116,7 @@ _LETTERS = str.maketrans(
     _LATIN | {letter.upper(): latin.capitalize() for letter, latin in _LATIN.items() if letter not in "ßı"}
 )
 _IF_WRONG = "  # where letters in this file look wrong, write the code page of its country: cp1250, cp1254, cp1257 …"
+_ZEROS = ("nil", "zero", "nul", "nihil")  # words that say the number 0
 _UNNAMED = "units of money"
 _CURRENCIES = {
     "dollars": "$ USD US$",
@@ -148,7 +160,7 @@ _TERMS = re.compile(
 _LONGEST_TERM = 480  # months
 _YEARS = _words("years? yrs? age yoj length jahren? anos annees? anni jaren lata lat roky yil")
 _MONTHLY = _words(
-    "monthly month pm a_m monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks "
+    "monthly month pm emis? a_m monatlich mensuel mensual mensal mensile miesieczny miesieczne maandelijks "
     "aylik mesicni havi lunar manadlig mesyats ezhemesyachnyi"
 )
 _DAILY = _words("daily day")
@@ -319,6 +331,13 @@ def _is_protected(name: str) -> bool:
     return bool(_PROTECTED.search(_AGE_OF_THINGS.sub("", name)))
 
 
+def _has_protected_levels(column: ColumnProfile) -> bool:
+    """Tell whether a column's texts speak of what no model may see, as M and F do."""
+    levels = {normalise(level) for level in column.levels}
+    hits = max(len(levels.intersection(words.split())) for words in _PROTECTED_LEVELS)
+    return hits > 1 and 2 * hits >= len(levels)
+
+
 def _may_date_loans(column: ColumnProfile) -> bool:
     """Tell whether a column's dates may be when loans were granted, and not of a birth or of what came afterwards."""
     name = normalise(column.name)
@@ -437,6 +456,8 @@ def _outcome_lines(status: StatusGuess | None, profile: TableProfile, *, may_run
         yield ""
         return
     column = profile.by_name[status.column]
+    payments = (each for each in profile.columns if each.formats and _LAST_PAYMENT.search(normalise(each.name)))
+    last_payment = next(payments, None) if may_run else None
     yield f"# GUESS: {column.name} tells how a loan ended: {', '.join(column.levels)} (the most frequent first)."
     mark = "" if status.is_sure else "  # DECIDE: which of them mean default"
     yield "outcome:"
@@ -444,11 +465,17 @@ def _outcome_lines(status: StatusGuess | None, profile: TableProfile, *, may_run
     yield "  # definition: ...  # DECIDE: what a default is in your operation, in a sentence, and within how long"
     yield f"  defaulted: {_list(status.defaulted)}{mark}"
     yield f"  repaid: {_list(status.repaid)}"
-    for level in filter(_EITHER.search, status.unresolved):
-        yield f"  # DECIDE: {level} may be a default, or a loan that was repaid before its time; list it there"
+    for level in status.unresolved:
+        if not _OPEN_LEVELS.search(level):
+            yield f"  # DECIDE: {level} may be a default, or ended without one, or still running; list it there"
     if status.unresolved and may_run:
         yield f"  unresolved: {_list(status.unresolved)}"
-    elif status.unresolved:
+    if last_payment is not None:
+        form = last_payment.formats[0]
+        format_ = "" if form in UNDECLARED else f", format: {_text(form)}"
+        yield "  # DECIDE: if this column is the month of the last payment, outcomes are known before the term is over:"
+        yield f"  # known: {{last_payment: {_text(last_payment.name)}{format_}, months_after_default: 5}}"
+    if status.unresolved and not may_run:
         yield f"  # DECIDE: list {', '.join(map(_text, status.unresolved))} above, or leave such loans out of the file:"
         yield "  # no date says when they end, so their rows are rejected"
     yield ""
@@ -527,8 +554,8 @@ def _field_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]:
     yield f"  - name: {name}{'  # GUESS: after so many months an outcome counts' if is_called_otherwise else ''}"
     if column.name != name:
         yield f"    column: {_text(column.name)}"
-    if _is_protected(name):
-        yield from _protected_lines(column)
+    if _is_protected(name) or _has_protected_levels(column):
+        yield from _protected_lines(column, "name" if _is_protected(name) else "levels")
     elif column.distinct == 0 or (column.distinct == 1 and not column.missing):
         yield "    kind: text"
         yield f"    role: segment  # it holds {'the same in each row' if column.distinct else 'nothing'}: leave it out"
@@ -575,8 +602,11 @@ def _profile_comment(column: ColumnProfile) -> str:
 
 
 def _describe(column: str, name: str) -> str:
-    """Describe a field by its name; in a tongue that is written with other letters, by that of its column."""
-    return f"{name.replace('_', ' ').capitalize() if column.isascii() else column.strip(' .')}."
+    """Describe a field by its name; by that of its column where this is written for people, or in other letters."""
+    if name == TERM:
+        return "Term of the loan."
+    is_written_out = " " in column.strip() or not column.isascii() or (column.isupper() and len(column) < 5)
+    return f"{column.strip(' .') if is_written_out else name.replace('_', ' ').capitalize()}."
 
 
 def _is_coded(column: ColumnProfile, name: str) -> bool:
@@ -588,8 +618,8 @@ def _is_coded(column: ColumnProfile, name: str) -> bool:
     return column.integral and few and not (column.money or counts or counts_events)
 
 
-def _protected_lines(column: ColumnProfile) -> Iterator[str]:
-    yield "    role: protected  # GUESS: by its name. Kept for fairness reports only: never a feature, never a reason"
+def _protected_lines(column: ColumnProfile, sign: str) -> Iterator[str]:
+    yield f"    role: protected  # GUESS: by its {sign}. For fairness reports only: never a feature, never a reason"
     if column.formats:
         yield "    kind: month"
         yield from _format_lines(column)
@@ -622,8 +652,9 @@ def _number_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]
         yield f'    strip: " {column.suffix}"'
     yield f"    range: [{low:z.15g}, {high:z.15g}]  # GUESS"
     if column.words:
-        words = ", ".join(f"{_text(word)}: null" for word in column.words)
-        yield f"    words: {{{words}}}  # GUESS: no number, and read as missing"
+        meanings = ("0" if word.lower() in _ZEROS else "null" for word in column.words)
+        words = ", ".join(f"{_text(word)}: {meaning}" for word, meaning in zip(column.words, meanings, strict=True))
+        yield f"    words: {{{words}}}  # GUESS: what these texts beside numbers stand for; null is missing"
     codes = f"  # GUESS: {', '.join(column.codes)}: no value, and read as missing" if column.codes else ""
     yield f'    outside: "null"{codes}'
     if scored and not _BUREAUS.search(name):
@@ -675,7 +706,7 @@ def _unit(column: ColumnProfile, name: str, money: str) -> tuple[str, float]:
     for words, unit in (
         (_COUNTS, "count"),
         (_EVENTS, "count"),
-        (_MONEY, money),
+        (_MONEY, f"{money} a month" if _MONTHLY.search(name) else money),
         (_DAYS_LONG, "days"),
         (_MONTHS, "months"),
         (_YEARS, "years"),

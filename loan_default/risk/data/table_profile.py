@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 
 import polars as pl
 
@@ -25,29 +25,42 @@ _CURRENCY = (  # $, R$, NT$, €, ₹, and words for others
 )
 _THOUSANDS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f]", "'": "['\u2019]"}  # each sign with what is read as it
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_NO_VALUE = (
-    r"^-(9+[6-9]?|[6-9])(\.0+)?$"  # negative numbers that stand for no value beside others from 0 up: -9, -98, -999
-)
+# Negative numbers that stand for no value beside others from 0 up: -9, -98, -999; beside many different ones -1 too.
+_NO_VALUE, _NO_SCORE = r"^-(9+[6-9]?|[6-9])$", r"^-[1-5]$"
 _MOST_CODES = 4  # of these in a column
 _MOST_WORDS = 3  # beside the numbers of a column, as `k.A.`
 _MANY_NUMBERS = 20  # different ones: beside so many the words are none of a list
 _PADDED = r"^0\d+$"
 _READ_SHARE = 0.98  # of the values that are there, for a column to count as numbers or months
-# What the contract reads without a format comes first; of the two that can be confused both are tried.
-_FORMATS: tuple[tuple[str, str], ...] = (
-    ("%b-%Y", r"^[A-Za-z]{3}-\d{4}$"),
-    ("%Y-%m", r"^\d{4}-\d{2}$"),
-    ("%Y-%m-%d", r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:.*)?$"),  # of a time the day, in whatever zone it was written
-    ("%d.%m.%Y", r"^\d{1,2}\.\d{1,2}\.\d{4}$"),
-    ("%d/%m/%Y", r"^\d{1,2}/\d{1,2}/\d{4}$"),
-    ("%m/%d/%Y", r"^\d{1,2}/\d{1,2}/\d{4}$"),
-    ("%d-%m-%Y", r"^\d{1,2}-\d{1,2}-\d{4}$"),
-    ("%m-%d-%Y", r"^\d{1,2}-\d{1,2}-\d{4}$"),
-    ("%d-%m-%Y %H:%M", r"^\d{1,2}-\d{1,2}-\d{4} \d{2}:\d{2}$"),
-    ("%b-%y", r"^[A-Za-z]{3}-\d{2}$"),
-    ("%Y%m%d", r"^(19|20)\d{6}$"),
-    ("%Y%m", r"^(19|20)\d{2}(0[1-9]|1[0-2])$"),
+# What the contract reads without a format comes first; a day comes before the month where either may be meant.
+_DIRECTIVES = {
+    **{"%d": r"\d{1,2}", "%m": r"\d{1,2}", "%Y": r"(19|20)\d{2}", "%y": r"\d{2}"},
+    **{"%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}"},
+    **{"%H": r"\d{1,2}", "%I": r"\d{1,2}", "%M": r"\d{2}", "%S": r"\d{2}", "%p": "[AaPp][Mm]"},
+}
+_DAYS = (
+    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d"),
+    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y"),
+    *(f"%d{sign}{month}{sign}{year}" for month in ("%b", "%B") for year in ("%Y", "%y") for sign in "-/ ."),
+    *("%b %d, %Y", "%B %d, %Y"),
 )
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_MONTHS = (
+    *(f"{month}{sign}{year}" for month in ("%b", "%B") for year in ("%y", "%Y") for sign in "-/ "),
+    *("%m/%Y", "%m-%Y", "%m.%Y", "%Y/%m"),
+)
+_FORMATS: Mapping[str, str] = {
+    "%b-%Y": r"[A-Za-z]{3}-\d{4}",
+    "%Y-%m": r"\d{4}-\d{2}",
+    "%Y-%m-%d": r"\d{4}-\d{2}-\d{2}([ T]\d{2}:.*)?",  # of a time the day, in whatever zone it was written
+    **{
+        form: reduce(lambda text, key: text.replace(key, _DIRECTIVES[key]), _DIRECTIVES, form.replace(".", r"\."))
+        for form in (*(day + time for time in _TIMES for day in _DAYS), *_MONTHS)
+    },
+    "%Y%m%d": r"(19|20)\d{6}",
+    "%Y%m": r"(19|20)\d{2}(0[1-9]|1[0-2])",
+}
+_SAMPLE_ROWS = 200  # of which most are of a format before all are tried
 UNDECLARED = {"%b-%Y", "%Y-%m", "%Y-%m-%d"}  # formats that a month needs no `format` for
 
 
@@ -236,20 +249,31 @@ def _are_padded(present: pl.Series) -> bool:
 def _codes(numbers: pl.Series) -> tuple[str, ...]:
     """Return the numbers that may stand for no value; none where another lies below 0, or none lies above."""
     negative = numbers.filter(numbers < 0).unique().sort()
-    codes = tuple(f"{number:g}" for number in negative)
-    fit = all(re.match(_NO_VALUE, code) for code in codes) and len(codes) <= _MOST_CODES
-    return codes if fit and len(negative) < numbers.n_unique() else ()
+    codes, count = tuple(f"{number:g}" for number in negative), numbers.n_unique()
+    pattern = f"{_NO_VALUE}|{_NO_SCORE}" if count > _MANY_NUMBERS else _NO_VALUE
+    fit = all(re.match(pattern, code) for code in codes) and len(codes) <= _MOST_CODES
+    return codes if fit and len(negative) < count else ()
 
 
 def _formats(present: pl.Series) -> Iterator[str]:
-    """Yield the formats by which the values are dates; two where day and month cannot be told apart."""
-    for form, pattern in _FORMATS if len(present) else ():
-        if present.str.contains(pattern).mean() < _READ_SHARE:  # type: ignore[operator] # there are values
-            continue
-        text, with_day = (present, form) if "%d" in form else (present + " 1", f"{form} %d")
-        text = text.str.slice(0, 10) if form == "%Y-%m-%d" else text
-        if text.str.strptime(pl.Datetime, with_day, strict=False).is_not_null().mean() >= _READ_SHARE:  # type: ignore[operator]
-            yield form
+    """Yield the format by which the values are dates, and the other where day and month cannot be told apart."""
+    form = next((form for form in _FORMATS if _are_dates(present, form)), None)
+    if form is not None:
+        yield form
+        swapped = form.translate(str.maketrans("dm", "md"))
+        if swapped != form and swapped in _FORMATS and _are_dates(present, swapped):
+            yield swapped
+
+
+def _are_dates(present: pl.Series, form: str) -> bool:
+    """Tell whether nearly all values are dates of a format."""
+    pattern, sample = f"^{_FORMATS[form]}$", present.head(_SAMPLE_ROWS)
+    if not len(present) or 2 * sample.str.contains(pattern).sum() < len(sample):
+        return False
+    text, with_day = (present, form) if "%d" in form else (present + " 1", f"{form} %d")
+    text = text.str.slice(0, 10) if form == "%Y-%m-%d" else text
+    read = present.str.contains(pattern) & text.str.strptime(pl.Datetime, with_day, strict=False).is_not_null()
+    return read.sum() >= _READ_SHARE * len(present)
 
 
 def _auc(values: pl.Series, outcome: pl.Series, distinct: int) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -134,7 +135,7 @@ def test_a_column_with_a_currency_is_money_and_one_named_percent_is_not(tmp_path
         AnnualIncome=pl.Series(["₹ 1,20,000", "₹ 3,45,600"] * (ROWS // 2)),
     )
     by_column = {field.column: field for field in load_draft(drafted(table), tmp_path).fields}
-    assert [by_column[name].unit for name in ("Existing EMIs", "Down Payment %")] == ["rupees", "percent"]
+    assert [by_column[name].unit for name in ("Existing EMIs", "Down Payment %")] == ["rupees a month", "percent"]
 
 
 def test_a_bureaus_score_is_no_opinion_of_the_lender(tmp_path: Path) -> None:
@@ -189,14 +190,14 @@ def test_a_table_without_dates_or_numbers_of_loans_is_a_book_without_time(tmp_pa
 
 def test_codes_for_no_value_are_left_out_of_the_range_and_named() -> None:
     months = pl.Series([str(number % 50) for number in range(ROWS - 3)] + ["-9", "-8", "-9"])
-    changes = pl.Series([str(number % 50) for number in range(ROWS - 2)] + ["-9", "-1"])
+    changes = pl.Series([str(number % 50) for number in range(ROWS - 2)] + ["-9", "-12"])
     draft = drafted(loans().with_columns(since_trade=months, change=changes))
     (field,) = (part for part in draft.text.split("\n\n") if "- name: since_trade" in part)
     assert "0 to 49, beside -9, -8" in field
     assert "range: [0, 500]" in field
     assert 'outside: "null"  # GUESS: -9, -8: no value, and read as missing' in field
     (other,) = (part for part in draft.text.split("\n\n") if "- name: change" in part)
-    assert "-9 to 49" in other
+    assert "-12 to 49" in other
     assert "read as missing" not in other
 
 
@@ -406,3 +407,48 @@ def test_statuses_are_guessed_by_their_words(name: str, values: list[str], guess
 )
 def test_columns_become_names_of_fields(column: str, name: str) -> None:
     assert normalise(column) == name
+
+
+def test_what_texts_speak_of_is_protected_whatever_its_column_is_called(tmp_path: Path) -> None:
+    """India's castes stood as a feature in a column named category; a grade may have the letters m and f."""
+    table = loans().with_columns(
+        category=pl.Series(["GEN", "OBC", "SC", "ST"] * (ROWS // 4)),
+        applicant=pl.Series(["Male", "Female"] * (ROWS // 2)),
+        band=pl.Series([*"ABCDEFGHIM"] * (ROWS // 10)),
+    )
+    roles = {field.name: field.role for field in load_draft(drafted(table), tmp_path).fields}
+    assert [roles[name] for name in ("category", "applicant", "band")] == ["protected", "protected", "feature"]
+
+
+def test_nil_is_nought_and_other_words_beside_numbers_are_missing(tmp_path: Path) -> None:
+    debts = pl.Series("other_debt", [*map(str, range(ROWS - 2)), "NIL", "refused"])
+    contract = load_draft(drafted(loans().with_columns(debts)), tmp_path)
+    assert contract.by_name["other_debt"].words == {"NIL": 0, "refused": None}
+
+
+def test_the_month_of_the_last_payment_is_proposed(tmp_path: Path) -> None:
+    """Of loans that still run, an outcome is known by it before the term is over."""
+    table = RUNNING.with_columns(pl.Series("Last EMI Paid On", ["31-Mar-2021", "01-Apr-2021"] * (ROWS // 2)))
+    draft = drafted(table)
+    comment = '# known: {last_payment: "Last EMI Paid On", format: "%d-%b-%Y", months_after_default: 5}'
+    assert comment in draft.text
+    decided = draft.text.replace(comment, comment.removeprefix("# "))
+    contract = load_draft(replace(draft, text=decided), tmp_path)
+    assert contract.outcome.known is not None
+    assert "# known:" not in drafted(loans()).text
+
+
+def test_statuses_that_neither_run_nor_speak_are_for_a_person(tmp_path: Path) -> None:
+    """Those without a word that is known stood among the loans that run, and nobody was asked."""
+    statuses = pl.Series("loan_status", ["Active", "Written-off", "Closed", "Settled", "Restructured"] * (ROWS // 5))
+    text = drafted(RUNNING.with_columns(statuses)).text
+    questions = [line for line in text.splitlines() if "may be a default, or ended without one" in line]
+    assert [line.split()[2] for line in questions] == ["Settled", "Restructured"]
+
+
+def test_fields_are_described_as_their_columns_are_written_for_people(tmp_path: Path) -> None:
+    names = {"AnnualIncome": "Monthly Income (net)", "int_rate": "ROI", "term": "Tenor (Months)"}
+    contract = load_draft(drafted(RUNNING.rename(names)), tmp_path)
+    described = {field.column: field.description for field in contract.fields}
+    assert [described[name] for name in names.values()] == ["Monthly Income (net).", "ROI.", "Term of the loan."]
+    assert described["education_code"] == "Education code."

@@ -54,6 +54,15 @@ def test_thousands_are_those_of_all_columns() -> None:
         (["2015-12-31T10:00:00", "2016-01-01 11:12:13"], ("%Y-%m-%d",)),
         (["2015-12-31T10:00:00.000Z", "2016-01-01 11:12:13 UTC", "2016-01-01T11:12+03:00"], ("%Y-%m-%d",)),
         (["Dec-15", "Jan-16"], ("%b-%y",)),
+        (["31-Mar-2021", "1-APR-2021"], ("%d-%b-%Y",)),
+        (["31 March 2021", "1 May 2021"], ("%d %B %Y",)),
+        (["Mar 31, 2021", "May 1, 2021"], ("%b %d, %Y",)),
+        (["31/03/21 10:00:00", "01/04/21 9:05:00"], ("%d/%m/%y %H:%M:%S",)),
+        (["3/31/2021 12:00:00 AM", "4/1/2021 1:00:00 PM"], ("%m/%d/%Y %I:%M:%S %p",)),
+        (["2021/3/31", "2021/04/01"], ("%Y/%m/%d",)),
+        (["03/2021", "4/2021"], ("%m/%Y",)),
+        (["March 2021", "May 2021"], ("%B %Y",)),
+        (["12.1234", "11.9876"], ()),
         (["2015", "2016"], ()),
     ],
 )
@@ -115,3 +124,16 @@ def test_a_few_words_beside_many_numbers_are_named_and_padded_figures_are_no_num
     assert (income.words, income.numbers) == (("k.A.", "on request"), (1_000.0, 1_039.0))
     assert (level.numbers, level.words) == (None, ())
     assert (postal.numbers, amount.numbers) == (None, (9_980.0, 10_023.0))
+
+
+def test_minus_one_stands_for_no_value_beside_many_numbers_and_not_in_a_list_of_few() -> None:
+    """A bureau's score of -1 is of somebody without a history; a status of -1 is one of its codes."""
+    score, status, change = profile_table(
+        table(
+            score=["-1", *map(str, range(600, 629))],
+            status=["-1", "0", "1"] * 10,
+            change=[str(number) for number in range(-15, 15)],
+        )
+    ).columns
+    assert (score.codes, score.numbers) == (("-1",), (600.0, 628.0))
+    assert (status.codes, change.codes) == ((), ())
