@@ -93,6 +93,7 @@ def clean_raw_loans(
         today=clock.now().date(),
         snapshot=parse_optional_month(config.snapshot_month, "snapshot_month"),
     )
+    context.log.info(cleaned.report.summary)  # before what may stop for want of loans
     log_warnings(context, cleaned.report.warnings())
     loans = _cleaned_metadata(cleaned.report, loan_book.contract, storage.names)
     checks = check_results("cleaned_loans", cleaned.findings)

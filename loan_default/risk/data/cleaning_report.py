@@ -88,6 +88,17 @@ class CleaningReport:
         """Divide the rejected rows by the rows that are loans."""
         return self.rejected / max(self.kept + self.rejected, 1)
 
+    @property
+    def summary(self) -> str:
+        """Say how many rows were kept, rejected or no loans, and how many outcomes count."""
+        rows = (
+            f"{plural(self.rows_read, 'row')} read: {self.kept:,} kept, {self.rejected:,} rejected, "
+            f"{self.lines_not_loans:,} no loans"
+        )
+        counted = f"matured by {self.snapshot:%Y-%m}" if self.snapshot else "with an outcome"
+        defaults = "" if self.default_rate is None else f", of which {self.default_rate:.1%} defaulted"
+        return f"{rows}; {plural(self.matured, 'loan')} {counted}{defaults}."
+
     def warnings(self) -> list[str]:
         """Tell what a person should know of the files, a sentence each."""
         sentences = []

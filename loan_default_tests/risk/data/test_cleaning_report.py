@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -20,6 +21,17 @@ def test_the_report_is_a_record(cleaned: Cleaned) -> None:
     assert (record["snapshot"], record["first_month"], record["kept"]) == ("2019-03", "2007-06", 4_000)
     assert cleaned.report.warnings() == []
     assert 0.1 < record["default_rate"] < 0.3
+
+
+def test_the_summary_counts_every_row_and_the_outcomes(cleaned: Cleaned) -> None:
+    """Too few loans for windows stopped a training before anything was said of the file."""
+    report = cleaned.report
+    few = replace(report, rows_read=13, kept=10, rejected=2, lines_not_loans=1, matured=1, default_rate=1.0)
+    assert few.summary == (
+        "13 rows read: 10 kept, 2 rejected, 1 no loans; 1 loan matured by 2019-03, of which 100.0% defaulted."
+    )
+    none = replace(few, rows_read=1, matured=0, default_rate=None, snapshot=None)
+    assert none.summary == "1 row read: 10 kept, 2 rejected, 1 no loans; 0 loans with an outcome."
 
 
 def test_optional_columns_may_lack(few: pl.DataFrame, cleaned_few: pl.DataFrame, clean: Clean) -> None:
