@@ -599,7 +599,7 @@ def parse_record(text: bytes, path: UPath, kind: RecordKind | None = None) -> An
     """
     try:
         content = json.loads(text)
-    except ValueError as error:  # also bytes that are no UTF-8
+    except (ValueError, RecursionError) as error:  # also bytes that are no UTF-8
         raise _damage(path, kind, f"is no JSON ({error})" if text.strip() else "is empty") from error
     shape = SHAPES.get(kind) if kind else None
     if kind in _MAY_BE_A_PROBLEM and isinstance(content, dict) and "problem" in content:

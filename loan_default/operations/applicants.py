@@ -20,6 +20,7 @@ from loan_default.operations.applied_rule import AppliedRule
 from loan_default.operations.scoring_server import server_of
 from loan_default.risk.contract.book import Contract
 from loan_default.risk.contract.field import LoanField
+from loan_default.risk.errors import BadInput
 from loan_default.risk.model.offers import Answer, Application, Offer, offers_or_why
 from loan_default.settings import Settings
 
@@ -61,7 +62,10 @@ def score_applicant(
         ServerError: it does not answer, or cannot.
     """
     server, application = server_of(settings), _of_this_month(contract, application)
-    answers, version = server.decide([application], person=person, key=_digest(key, application))
+    try:
+        answers, version = server.decide([application], person=person, key=_digest(key, application))
+    except BadInput as error:  # which row is said to who sends many
+        raise BadInput(str(error).removeprefix("Row 0: ")) from error
     (answer,) = answers
     rule = AppliedRule.of(answer, server.cut_offs(), application, contract)
 

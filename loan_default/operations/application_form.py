@@ -240,7 +240,7 @@ def _is_within(each: LoanField, value: Any) -> bool:
 def _record_of_json(text: str) -> Mapping[str, Any]:
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"The text is no JSON: {error}.") from error
     if isinstance(content, dict):
         content = next((content[form] for form in _FORMS if form in content), content)

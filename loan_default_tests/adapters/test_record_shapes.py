@@ -51,6 +51,7 @@ def test_a_key_that_is_missing_or_of_another_type_is_named(change: dict[str, Any
         (b" \n", "is empty"),
         (b'{"a": 1, "b', "is no JSON (Unterminated string"),
         (b"\xff\xfe", "is no JSON ("),
+        (b"[" * 100_000, "is no JSON (maximum recursion depth"),
         (b"\xc3\x28", "is no JSON ('utf-8' codec"),
         (b"[]", "holds no object"),
     ],

@@ -93,6 +93,7 @@ def test_a_pasted_application_fills_the_form(text: str) -> None:
     ("text", "sentence"),
     [
         ("{", "^The text is no JSON"),
+        ("[" * 100_000, "^The text is no JSON: maximum recursion depth exceeded"),
         ("[]", "^The JSON must be an object"),
         ("loan_amnt,term", "^Paste two lines"),
         ("loan_amnt,term\n1", "^The first line names 2 columns, and the second has 1 values"),

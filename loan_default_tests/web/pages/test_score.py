@@ -72,7 +72,7 @@ def test_a_pasted_application_fills_the_form_and_one_that_is_none_is_said(client
 def test_what_cannot_be_computed_from_the_form_goes_with_it_and_is_told(client: TestClient) -> None:
     answer = send_form(client, "/score", "/score/fill", pasted=json.dumps({"dti": 3, "credit_history_months": 361}))
     assert '<input type="hidden" name="credit_history_months" value="361.0">' in answer.text
-    assert "Months from the first credit line to the loan 361 months." in unescape(answer.text)
+    assert "Months from the first credit line to the loan: 361 months." in unescape(answer.text)
 
 
 def test_who_lacks_what_hardly_anybody_lacks_is_told_so() -> None:
@@ -186,3 +186,4 @@ def test_what_the_server_refuses_is_said(scoring_pages: TestClient) -> None:
     answer = send_form(scoring_pages, "/score", "/score", **{**RISKY, "earliest_cr_line": "soon"})
     assert answer.status_code == 400
     assert "earliest_cr_line" in answer.text
+    assert "Row 0" not in answer.text
