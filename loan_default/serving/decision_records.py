@@ -171,7 +171,7 @@ class Decisions(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="dec
             positions=b"".join([_positions_of(entry) for entry in entries]),
             id=[*flat(of_request.ids for of_request in applications)],
             values=_values_of(applications),
-            terms=_packed("d", flat(terms for _, _, terms in applications if terms is not None)),
+            terms=_packed("d", flat(of_request.terms for of_request in applications if of_request.terms is not None)),
             pds=_packed("d", flat(of_request.pds for of_request in predictions)),
             scores=_packed("q", flat(of_request.scores for of_request in predictions)),
             decisions=bytes(map(_DECIDED.__getitem__, flat(of_request.decisions for of_request in predictions))),

@@ -146,7 +146,8 @@ class ServedModel:
         """Return the applications as the model sees them, and predictions without reasons; raises as `predict`."""
         X = self.reader.matrix(applications.values)
         margins = self._margins(X, until)
-        hazard_margins = self._hazard_margins(X, until) if with_timings else None
+        hazards = self.scorer.hazard if with_timings else None
+        hazard_margins = None if hazards is None else self._hazard_margins(hazards, X, until)
         return X, self.scorer.decide(applications.values, margins, hazard_margins)
 
     def explain(self, applications: Applications, X: Matrix, predictions: Predictions, until: float) -> None:
@@ -159,11 +160,7 @@ class ServedModel:
     def _margins(self, X: Matrix, until: float) -> Floats:
         return self.quick(X) if len(X) <= _ROWS_FOR_ONNX else _by_parts(self.scorer.model.margins, X, until)
 
-    def _hazard_margins(self, X: Matrix, until: float) -> Floats | None:
-        """Return the margins of the hazards, None where the version has none."""
-        hazards = self.scorer.hazard
-        if hazards is None:
-            return None
+    def _hazard_margins(self, hazards: hazard.Hazard, X: Matrix, until: float) -> Floats:
         if len(X) <= _ROWS_FOR_ONNX:
             return hazards.margins_by(X, *self.quick_hazards)
         return _by_parts(hazards.margins, X, until)

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -49,7 +49,7 @@ _WHOLE = re.compile(r"0|-?[1-9]\d{0,14}")
 _WHOLE_NUMBER, _NUMBER_WITH_POINT = re.compile(r"-?[0-9]+"), re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
-class Applications(NamedTuple):
+class Applications(msgspec.Struct, frozen=True):
     """Checked applications, in the order sent.
 
     `ids` (n): as text, None where one came without. `values` (n, features of the contract): numbers in natural
