@@ -57,7 +57,7 @@ SAMPLE_JOB = "batch_prediction_job"
 BATCH, MONTH = "2014-08", date(2014, 8, 1)
 DISK_BYTES = 64_000_000
 FEW_INSTANTS = 4
-READ_ONLY = " cannot be written to (Read-only file system); let this user write there, then run again."
+READ_ONLY = " cannot be used (Read-only file system); let this user read and write there, then run again."
 LATER_SECONDS = 9 * 24 * 3600  # after which what a dead run left is cleared away
 
 TrainedHome = Callable[[Path], Settings]

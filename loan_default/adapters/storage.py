@@ -232,5 +232,5 @@ def explain_os_error(error: OSError) -> str:
         where = f"at {path}" if path else "on the disk"
         return f"There is no room left {where}; make some (LOAN_DEFAULT_HOME and LOAN_DEFAULT_STORAGE), then run again."
     if error.errno in _CLOSED and path:
-        return f"{path} cannot be written to ({error.strerror}); let this user write there, then run again."
+        return f"{path} cannot be used ({error.strerror}); let this user read and write there, then run again."
     return str(error)

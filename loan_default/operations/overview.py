@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from loan_default.operations.batch_status import BatchStatus
 from loan_default.operations.doctor.batches import judge_batches
 from loan_default.operations.doctor.check import Diagnosis
+from loan_default.operations.doctor.installation import judge_reviewed_files
 from loan_default.operations.doctor.instance import judge_daemons, judge_instigators, judge_runs
 from loan_default.operations.doctor.server import judge_server
 from loan_default.operations.runs import RunFailure, read_failures
@@ -77,6 +78,7 @@ def _advise(
     yield from advise_on_versions(status)
     production = status.versions[0].version
     judged = [
+        *judge_reviewed_files(settings),
         *(judge_server(settings, production) if production else ()),
         *judge_daemons(condition, now),
         *judge_instigators(condition, sensors=settings.sensors),

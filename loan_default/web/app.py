@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from loan_default.adapters.parquet_table import find_damage
 from loan_default.adapters.scoring_server import ServerError
+from loan_default.adapters.storage import explain_os_error
 from loan_default.adapters.tracking import TrackingError
 from loan_default.operations.batch_figures import BatchArchive
 from loan_default.operations.evidently import PageDrawer
@@ -65,6 +66,7 @@ def create_app(settings: Settings, people: People) -> Starlette:
             BadInput: _show_mistake,
             ServerError: _show_trouble,
             TrackingError: _show_trouble,
+            OSError: _show_disk_trouble,
             Exception: _show_fault,
         },
         max_body_size=BODY_BYTES,
@@ -128,6 +130,12 @@ def _show_mistake(request: Request, error: Exception) -> Response:
 
 def _show_trouble(request: Request, error: Exception) -> Response:
     return render(request, "error.html", 503, title="This cannot be shown now", sentence=str(error))
+
+
+def _show_disk_trouble(request: Request, error: Exception) -> Response:
+    """Answer what a disk or a bucket refuses."""
+    assert isinstance(error, OSError)
+    return render(request, "error.html", 503, title="This cannot be shown now", sentence=explain_os_error(error))
 
 
 def _show_fault(request: Request, error: Exception) -> Response:

@@ -157,8 +157,8 @@ def test_a_file_that_cannot_be_stored_leaves_its_scratch_file_nowhere(
     [
         (OSError(errno.ENOSPC, "No space left on device", "/a"), "There is no room left at /a; make some"),
         (OSError("No space left on device (os error 28)"), "There is no room left on the disk; make some"),
-        (OSError(errno.EROFS, "Read-only file system", "/a"), "/a cannot be written to (Read-only file system); let"),
-        (PermissionError(errno.EACCES, "Permission denied", "/a"), "/a cannot be written to (Permission denied); let"),
+        (OSError(errno.EROFS, "Read-only file system", "/a"), "/a cannot be used (Read-only file system); let"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), "/a cannot be used (Permission denied); let"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "/a"), "[Errno 2] No such file or directory"),
     ],
 )

@@ -1,5 +1,6 @@
 """The application: which pages there are, and how mistakes and faults look."""
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from loan_default.adapters.gcs import BucketError
 from loan_default.adapters.scoring_server import ServerError
 from loan_default.adapters.tracking import TrackingError
 from loan_default.homes import prepare_process
@@ -47,6 +49,9 @@ def test_a_path_without_a_page_is_said_to_be_none(client: TestClient) -> None:
         (BadInput("row 3 is <odd>."), 400, "row 3 is &lt;odd&gt;."),
         (ServerError("The server does not answer."), 503, "The server does not answer."),
         (TrackingError("The registry does not answer."), 503, "The registry does not answer."),
+        (BucketError("gs://loans cannot be read; run again once it can."), 503, "gs://loans cannot be read;"),
+        (OSError(errno.ENOSPC, "no space", "/home/a"), 503, "There is no room left at /home/a; make some"),
+        (PermissionError(errno.EACCES, "denied", "/home/a"), 503, "/home/a cannot be used (denied)"),
         (ValueError("a secret"), 500, "the log of loan-default web says what"),
     ],
 )

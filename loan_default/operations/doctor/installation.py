@@ -11,7 +11,7 @@ from loan_default.adapters.gcs import BucketError
 from loan_default.operations.doctor.check import ASK_SECONDS, CheckContext, Diagnosis, diagnosis_of, size_of
 from loan_default.risk.errors import BadInput
 from loan_default.risk.text import plural
-from loan_default.settings import missing_variables, unknown_variables
+from loan_default.settings import Settings, missing_variables, unknown_variables
 
 
 def check_settings(context: CheckContext) -> Iterator[Diagnosis]:
@@ -34,15 +34,15 @@ def check_settings(context: CheckContext) -> Iterator[Diagnosis]:
         yield Diagnosis("settings", "wrong", message, "Set what it names; until then no job runs.")
     if not unknown and not missing:
         yield Diagnosis("settings", "ok", f"Environment {settings.environment}, home {settings.home}.")
-    yield from _check_reviewed_files(context)
+    yield from judge_reviewed_files(settings)
 
 
-def _check_reviewed_files(context: CheckContext) -> Iterator[Diagnosis]:
+def judge_reviewed_files(settings: Settings) -> Iterator[Diagnosis]:
+    """Read the contract, the policy and the search space, and say which cannot be used and why."""
     from loan_default.risk.contract.loading import load_contract
     from loan_default.risk.model.search_space import load_search_space
     from loan_default.risk.policy import load_policy
 
-    settings = context.settings
     loads: dict[str, tuple[Callable[[Path | None], Any], Path | None]] = {
         "CONTRACT": (load_contract, settings.contract),
         "POLICY": (lambda file: load_policy(file, load_contract(settings.contract)), settings.policy),

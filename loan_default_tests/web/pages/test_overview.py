@@ -1,7 +1,9 @@
 """The first page: what is in production and why, the last batches, and what to do next."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,6 +14,9 @@ from loan_default.operations.overview import advise_on_drift
 from loan_default.operations.runs import BatchRuns, Run
 from loan_default.operations.status import ServerStatus, Status, VersionStatus
 from loan_default.settings import Settings
+from loan_default.web.app import create_app
+from loan_default.web.people import People
+from loan_default_tests.web.clients import client_of
 
 pytestmark = pytest.mark.integration
 
@@ -50,3 +55,12 @@ def test_batches_stand_as_they_do_where_nothing_was_read_of_them_before(pages_ho
     opened = read_batches(pages_home, runs, deliveries)
     assert read_batches(pages_home, runs, deliveries, BatchArchive(pages_home.layout).read()) == opened
     assert len(opened) == 3
+
+
+@pytest.mark.usefixtures("pages")
+def test_the_first_page_names_a_reviewed_file_that_cannot_be_used(pages_home: Settings, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("decision: {approve_below: 2}\n", encoding="utf-8")
+    page = client_of(create_app(replace(pages_home, policy=policy), People())).get("/")
+    assert page.status_code == 200
+    assert f"{policy}, line 1: decision.approve_below: 2 is not allowed" in unescape(page.text)
