@@ -22,6 +22,6 @@ def evaluate(context: dg.SensorEvaluationContext, storage: StorageResource, cloc
     run_key = f"{files}-{clock.now():%Y-%m-%d}"
     if cursor == run_key:
         return dg.SkipReason("Today's report is asked for; it is made again when outcome files come in, and tomorrow.")
-    if not cursor.startswith(files):
+    if outcome_files and not cursor.startswith(files):
         return dg.SensorResult(skip_reason="Outcome files may still be written.", cursor=files)
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=run_key)], cursor=run_key)
