@@ -65,7 +65,9 @@ def first_of(decision_id: str) -> tuple[int, int]:
     except ValueError:
         number = uuid.UUID(int=0)
     if number.version != 7 or number.int >> 80 > _LATEST_MS:
-        raise BadInput(f"{decision_id!r} is no id of a decision; it is the X-Decision-Id or decision_id of an answer.")
+        raise BadInput(
+            f"{decision_id[:60]!r} is no id of a decision; it is the X-Decision-Id or decision_id of an answer."
+        )
     return number.int & -ROWS, number.int & (ROWS - 1)
 
 

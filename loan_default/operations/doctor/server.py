@@ -30,7 +30,7 @@ def judge_server(settings: Settings, production: int | None) -> Iterator[Diagnos
         yield _silent_server(settings, url)
         return
     if health.trouble or health.version is None:
-        message = f"It says: {health.trouble or 'no version is loaded.'}"
+        message = f"The scoring server at {url} says: {health.trouble or 'no version is loaded.'}"
         yield Diagnosis(
             "scoring server", "wrong", message, f"See {server.log}, or the log of the service that runs it."
         )

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.integration
     [
         (health(3), production(), "ok", "Version 3, which is in production, answers"),
         (health(2), production(), "wrong", "Version 2 answers, and version 3 is in production."),
-        (health(3, "The registry is away."), production(), "wrong", "It says: The registry is away."),
-        (health(None), production(), "wrong", "It says: no version is loaded."),
+        (health(3, "The registry is away."), production(), "wrong", " says: The registry is away."),
+        (health(None), production(), "wrong", " says: no version is loaded."),
         (health(3), None, "note", "which is in production is not known"),
         (health(3, model="homes_model"), production(), "wrong", "answers by homes_model, and the model of this loan"),
         ({}, production(), "wrong", "Another program than the scoring server answers"),
