@@ -78,6 +78,7 @@ class Connections:
         self.body_bytes = 0
         self._longest_first: OrderedDict[Connection, None] = OrderedDict()  # the longest without a request first
         self._crowded = False
+        self._with_replies: list[Connection] = []
 
     def __len__(self) -> int:
         return len(self._longest_first)
@@ -115,6 +116,21 @@ class Connections:
                 return False
             longest.refuse(503, _FULL)
         return True
+
+    def write_soon(self, connection: Connection) -> None:
+        """Have a connection write its replies at the end of this turn; one call of the loop's is enough for all."""
+        if not self._with_replies:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._with_replies.append(connection)
+
+    def _write(self) -> None:
+        connections, self._with_replies = self._with_replies, []
+        for connection in connections:
+            try:
+                connection.flush()
+            except Exception:  # one that fails costs the others nothing
+                log.exception("a connection failed")
+                connection.abort()
 
     def _sweep(self) -> None:
         """Give up connections whose client takes too long; one timer for all costs a request nothing."""
@@ -199,7 +215,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Write what was answered; a client that has gone waits for nothing, and half a request is none."""
-        self._flush()
+        self.flush()
 
     def pause_writing(self) -> None:
         """Answer nothing more until the client reads."""
@@ -333,7 +349,7 @@ class Connection(asyncio.Protocol):
                 raise _Refused
         elif self._headers.get(b"expect", b"").lower() == b"100-continue" and self._is_free:
             self._unwritten.append(_CONTINUE)
-            self._flush()
+            self.flush()
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of a body."""
@@ -427,12 +443,13 @@ class Connection(asyncio.Protocol):
     def _queue(self, request: Request, reply: Reply) -> None:
         """Have a reply written at the end of this turn: a write wakes a client, which takes time from the others."""
         if not self._unwritten:
-            self._loop.call_soon(self._flush)
+            self._connections.write_soon(self)
         self._unwritten.append(_encode(request, reply, ends=self._ends and not self._pending))
         if self._counted:
             self._release()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the replies that wait."""
         replies, self._unwritten = self._unwritten, []
         if replies and not self._transport.is_closing():
             self._transport.write(b"".join(replies))
@@ -448,7 +465,7 @@ class Connection(asyncio.Protocol):
         """Close where all is answered and no more will come."""
         if not (self._ends and self.waits):
             return
-        self._flush()
+        self.flush()
         self._phase, self._since = _Phase.LAST, perf_counter()
         if self._lingers and not self._transport.is_closing():
             self._transport.write_eof()
@@ -486,10 +503,14 @@ class Connection(asyncio.Protocol):
         self._end(lingers=True)
         self._respond(request, reply)
 
+    def abort(self) -> None:
+        """Close now, whatever waits to be written."""
+        self._transport.abort()
+
     def close(self, reason: str) -> None:
         """Close now, and count why."""
         self._connections.closed[reason] += 1
-        self._flush()
+        self.flush()
         if self._blocked_since is None:
             self._transport.close()
         else:
@@ -520,7 +541,7 @@ class Connection(asyncio.Protocol):
         if self._phase is _Phase.BODY or not self.waits:
             self._ends = True
         else:
-            self._flush()
+            self.flush()
             self._transport.close()
 
 

@@ -451,6 +451,35 @@ def connected() -> tuple[Connection, Transport]:
     return connection, transport
 
 
+class Writer:
+    """Writes, as a connection does, or fails; remembers what became of it."""
+
+    def __init__(self, trouble: Exception | None = None) -> None:
+        self.trouble, self.events = trouble, list[str]()
+
+    def flush(self) -> None:
+        self.events.append("written")
+        if self.trouble is not None:
+            raise self.trouble
+
+    def abort(self) -> None:
+        self.events.append("aborted")
+
+
+def test_a_connection_that_cannot_be_written_to_costs_the_others_nothing() -> None:
+    writers: list[Any] = [Writer(), Writer(RuntimeError("no more writes")), Writer()]
+
+    async def turn() -> None:
+        connections = Connections()
+        for _ in range(2):
+            for writer in writers:
+                connections.write_soon(writer)
+            await asyncio.sleep(0)
+
+    asyncio.run(turn())
+    assert [writer.events for writer in writers] == [["written"] * 2, ["written", "aborted"] * 2, ["written"] * 2]
+
+
 def test_what_was_answered_is_written_before_the_server_stops() -> None:
     async def stopped() -> Transport:
         connection, transport = connected()

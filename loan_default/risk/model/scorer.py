@@ -277,12 +277,12 @@ class Scorer:
         Of what it lacks the position of the feature, else the positions of one or two.
         """
         outside = [
-            index
+            (index,)
             for index, least, most, absent in self._limits
             if (value := values[index]) < least or value > most or value in absent
         ]
         pair = self._unlike.first(values) if self._unlike and not outside else None
-        return [*self._absent(values), *((index,) for index in outside), *([pair] if pair else ())]
+        return [*self._absent(values), *outside, *([pair] if pair else ())]
 
     def _absent(self, values: Sequence[float] | Floats) -> list[int]:
         """Return which of `needed_to_approve` an application lacks."""
