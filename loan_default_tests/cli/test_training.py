@@ -48,6 +48,7 @@ def test_clean_shows_what_it_kept(folder: Path, loans: Path, command: Run) -> No
     assert (code, errors) == (0, "")
     assert "▸ clean_raw_loans" in output
     assert "✓ loan_splits" in output
+    assert "402 rows read: 400 kept" in output, "in the step's log, which is there where a later step stops"
     assert "402, of which 2 are no loans" in output
     report = json.loads((folder / "var" / "storage" / "cleaning_report.json").read_text("utf-8"))
     assert report["fingerprint"] in output

@@ -51,8 +51,9 @@ _GOOD_LEVELS = re.compile(
 )
 _PAID_LATE = re.compile(r"\b(re|late )paid\b|\bpaid[ -]late\b", re.I)  # a loan that has ended, whatever it was before
 _OPEN_LEVELS = re.compile(
-    r"current|late|overdue|grace|issued|open|active|arrear|pending|in process|laufend|in corso|lopend|löpande|açık|"
-    r"em dia|em aberto|atras|vigente|al corriente|en cours|devam|aktiv|aktywn|действу|активн|текущ|открыт|ενεργ",
+    r"current|running|ongoing|late|overdue|grace|issued|open|active|arrear|pending|in process|"
+    r"laufend|in corso|lopend|löpande|açık|em dia|em aberto|atras|vigente|al corriente|en cours|devam|aktiv|"
+    r"aktywn|действу|активн|текущ|открыт|ενεργ",
     re.I,
 )
 _LAST_PAYMENT = re.compile(
@@ -63,7 +64,7 @@ _AFTERWARDS = re.compile(
     r"recover|collect|settle|hardship|charge_?off|write_?off|written|out_prncp|outstanding|total_(pymnt|rec|paid)|"
     r"(principal|interest|fees?|amount|amt|emis?|instal+ments?)_(re)?paid(_|$)|(re)?paid_(principal|interest|fees?|amount|amt)|"
     rf"{_LAST_PAYMENT.pattern}|next_((re)?pa?y|pymnt|emi|instal)|"
-    r"(valor|total|montante|juros|monto|importe|montant|capital|importo)_(pago|pagado|paye|pagato)s?(_|$)|dias_(de_)?(atraso|mora)|"
+    r"(valor|total|montante|juros|monto|importe|montant|capital|importo)_(pago|pagado|paye|pagato)s?(_|$)|dias_((de|em)_)?(atraso|mora)|"
     r"vzyskan|days?_past|dpd|arrear|closed|close_date|foreclos|default_date|loss|pymnt_plan|last_fico"
 )
 _PROTECTED = _words(
@@ -89,11 +90,13 @@ _AGE_OF_THINGS = re.compile(  # which says nothing of the applicant's
     r"company|business|firm|relationship|debt|asset|collateral|document)_age(?=_|$)"
 )
 _RATES = (
-    "rate apr roi interest stavka juros interes tasa_(de_)?interes taux zins zinssatz tasso oprocentowanie faiz urok "
-    "kamat dobanda ranta"
+    "rate apr roi interest stavka taxa juros interes tasa_(de_)?interes taux zins zinssatz tasso oprocentowanie faiz "
+    "urok kamat dobanda ranta"
 )
 _OPINIONS = _words(f"grade sub_?grade score rating ball skoring skoringovyi reiting {_RATES}")
-_BUREAUS = _words("bureau fico cibil schufa experian equifax transunion crif vantage")  # whose scores no lender makes
+_BUREAUS = _words(
+    "bureau buro fico cibil schufa experian equifax transunion crif vantage serasa datacredito"
+)  # whose scores no lender makes
 _POINTS = _words("score scores points ball skoring skoringovyi")
 _MONEY = _words(
     "amount amnt amt loan income inc salary balance bal limit lim value due debt mortdue mortgage payment pymnt "
@@ -149,10 +152,12 @@ _RATE = _words(_RATES)
 _COUNTS = _words("number num nr count counts cycle cycles kolichestvo chislo")
 _EVENTS = _words("enquiry enquiries inquiry inquiries inq delinquencies times zaprosy prosrochki")
 _DAYS_LONG = _words("days?")
-_MONTHS = _words("months? mths? mos? mes srok term duration clage tenor tenure period")
+_MONTHS = _words("months? mths? mos? mes meses mois mesi monaten? maanden srok term duration clage tenor tenure period")
 _TERMS = re.compile(
     r"((loan_)?(term|tenor|tenure|duration)|laufzeit|plazo|prazo|duree|durata|looptijd|okres|vade|futamido|splatnost|termen|"
-    r"srok(_kredita)?|diarkeia)(_(in_)?("
+    r"srok(_kredita)?|diarkeia|"
+    r"(no|nr|n|num|number_of|numero(_de)?|qtde?(_de)?|anzahl|nombre_de)_"  # of instalments, as a rule one a month
+    r"(instal+ments|emis|parcelas|prestacoes|cuotas|raten|mensualites))(_(in_)?("
     r"months?|mths?|mos?|monaten?|meses|mois|mesi|maanden|miesiace|miesiacach|ay|honap|mesice|mesicu|luni|mes|mesyatsev|"
     r"(?P<week>weeks?|wks?|wochen|semanas|semaines|settimane|weken|tygodnie|hafta|nedel)|"
     r"(?P<day>days?|tagen?|dias|jours|giorni|dagen|dni|gun|dnei)))?"
@@ -606,7 +611,8 @@ def _describe(column: str, name: str) -> str:
     if name == TERM:
         return "Term of the loan."
     is_written_out = " " in column.strip() or not column.isascii() or (column.isupper() and len(column) < 5)
-    return f"{column.strip(' .') if is_written_out else name.replace('_', ' ').capitalize()}."
+    text = column.strip(" .") if is_written_out else normalise(column).replace("_", " ")
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _is_coded(column: ColumnProfile, name: str) -> bool:

@@ -440,15 +440,39 @@ def test_the_month_of_the_last_payment_is_proposed(tmp_path: Path) -> None:
 
 def test_statuses_that_neither_run_nor_speak_are_for_a_person(tmp_path: Path) -> None:
     """Those without a word that is known stood among the loans that run, and nobody was asked."""
-    statuses = pl.Series("loan_status", ["Active", "Written-off", "Closed", "Settled", "Restructured"] * (ROWS // 5))
+    statuses = pl.Series("loan_status", ["Running", "Written-off", "Closed", "Settled", "Restructured"] * (ROWS // 5))
     text = drafted(RUNNING.with_columns(statuses)).text
     questions = [line for line in text.splitlines() if "may be a default, or ended without one" in line]
     assert [line.split()[2] for line in questions] == ["Settled", "Restructured"]
 
 
 def test_fields_are_described_as_their_columns_are_written_for_people(tmp_path: Path) -> None:
-    names = {"AnnualIncome": "Monthly Income (net)", "int_rate": "ROI", "term": "Tenor (Months)"}
+    names = {"AnnualIncome": "Monthly Income (net)", "int_rate": "ROI", "term": "Tenor (Months)", "home": "score"}
     contract = load_draft(drafted(RUNNING.rename(names)), tmp_path)
     described = {field.column: field.description for field in contract.fields}
-    assert [described[name] for name in names.values()] == ["Monthly Income (net).", "ROI.", "Term of the loan."]
+    assert [described[name] for name in names.values()] == [
+        "Monthly Income (net).",
+        "ROI.",
+        "Term of the loan.",
+        "Score.",
+    ]
     assert described["education_code"] == "Education code."
+
+
+def test_words_of_brazilian_books(tmp_path: Path) -> None:
+    """The number of instalments stood as names of categories, so all loans had a term of 36 months."""
+    table = RUNNING.drop("term").with_columns(
+        pl.Series("nº parcelas", [*["12"] * 4, *["24"] * 4] * (ROWS // 8)),
+        pl.Series("taxa mensal (%)", [f"{2 + number / 100:.2f}" for number in range(ROWS)]),
+        pl.Series("score Serasa", [str(400 + number) for number in range(ROWS)]),
+        pl.Series("tempo de emprego (meses)", [str(number) for number in range(ROWS)]),
+        pl.Series("dias em atraso", [str(number % 7) for number in range(ROWS)]),
+    )
+    draft = drafted(table)
+    fields = {field.column: field for field in load_draft(draft, tmp_path).fields}
+    units = {"nº parcelas": "months", "taxa mensal (%)": "percent a month", "tempo de emprego (meses)": "months"}
+    assert {column: fields[column].unit for column in units} == units
+    assert fields["nº parcelas"].name == "term"
+    assert (fields["taxa mensal (%)"].opinion, fields["score Serasa"].opinion) == (True, False)
+    assert fields["tempo de emprego (meses)"].description == "Tempo de emprego (meses)."
+    assert "dias em atraso" in draft.suspects
