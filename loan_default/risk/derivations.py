@@ -174,7 +174,8 @@ class _Compiler:
     def _operand(self, name: str) -> Operand:
         if name not in self._fields:
             near = difflib.get_close_matches(name, self._fields, n=1)
-            raise ValueError(f"{name} is no field" + (f"; write {near[0]}" if near else " of this contract"))
+            remedy = f"; write {near[0]}" if near else " of this contract; describe it as one, or write another"
+            raise ValueError(f"{name} is no field{remedy}")
         return self._fields[name]
 
     def _field(self, name: str) -> _Part:

@@ -147,7 +147,7 @@ MISTAKES: dict[tuple[str, str | None], str] = {
     ("months_between(first, term)", "months"): "months_between takes months, and term is none; write months_between(f",
     ("grade + 1", "count"): "grade is ordered; only numbers and months can stand in an expression",
     ("incom / 2", "dollars a year"): "incom is no field; write income",
-    ("zzz / 2", "dollars a year"): "zzz is no field of this contract",
+    ("zzz / 2", "dollars a year"): "zzz is no field of this contract; describe it as one, or write another",
     ("percent_of(loan, balance)", "percent"): "there is no function percent_of; those that there are: months_between,",
     ("payment(loan)", "dollars"): "payment(loan) has 1 arguments; write payment(amount, rate, months)",
     ("max(loan)", "dollars"): "max(loan) has 1 arguments; write max(x, y, …)",
