@@ -84,19 +84,21 @@ OF_NO_MODULE = {
 }
 
 
-def imports(node: ast.AST, *, on_loading: bool = False) -> Iterator[str]:
+def imports(tree: ast.AST, *, on_loading: bool = False) -> Iterator[str]:
     """Yield dotted names imported in a module, `a.b` for `from a import b`; or only those that loading it imports."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        assert not node.level, "imports are absolute"
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
-    later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
-        isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-    )
-    if not (later and on_loading):
-        for child in ast.iter_child_nodes(node):
-            yield from imports(child, on_loading=on_loading)
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        )
+        if not (later and on_loading):
+            nodes.extend(ast.iter_child_nodes(node))
 
 
 @cache

@@ -134,6 +134,7 @@ def test_a_name_that_is_spelled_is_seen(source: str, names: set[str]) -> None:
     assert spelled(source) == names
 
 
+@pytest.mark.slow
 def test_no_other_module_spells_a_name() -> None:
     modules = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "adapters/layout.py"]
     names = {path.as_posix(): spelled(path.read_text(encoding="utf-8")) for path in modules}

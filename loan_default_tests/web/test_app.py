@@ -67,6 +67,7 @@ def test_a_mistake_is_a_page_of_one_sentence(tmp_path: Path, error: Exception, s
     assert "a secret" not in answer.text
 
 
+@pytest.mark.slow
 def test_warming_up_goes_on_after_what_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
