@@ -55,20 +55,21 @@ secrets: ## Write docker/.env: a random value for each secret of the containers;
 	@docker/secrets.sh
 
 # Without -m pytest leaves out the tiers long and container (pyproject.toml).
-# Tests wait for processes, sockets and disks a third of their time: three share two cores; unit tests do not wait.
-JOBS ?= 3
+# Tests wait for processes, sockets and disks a third of their time: four share two cores; unit tests do not wait.
+JOBS ?= 4
 PYTEST = $(BIN)/python -m pytest
 SHARED_OUT = -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
+QUICK = --hypothesis-profile=quick
 THOROUGH = --hypothesis-profile=thorough
 SHOWN = -o log_cli=true -o log_cli_level=WARNING -o log_cli_format='%(message)s'
 .PHONY: test
-test: $(VENV)/dev.stamp ## Install what tests need and run unit and integration tests, or ONLY="words of pytest -k"; JOBS=3
+test: $(VENV)/dev.stamp ## Install what tests need and run unit and integration tests, or ONLY="words of pytest -k"; JOBS=4
 	@$(PYTEST) $(SHARED_OUT)
 
 .PHONY: test-unit
 test-unit: JOBS = 2
 test-unit: $(VENV)/dev.stamp ## Run the tests that need no server, store or process, but for slow ones
-	@$(PYTEST) $(SHARED_OUT) -m "not integration and not long and not container and not slow" --durations=3 --durations-min=1
+	@$(PYTEST) $(SHARED_OUT) $(QUICK) -m "not integration and not long and not container and not slow" --durations=3 --durations-min=1
 
 .PHONY: test-all
 test-all: test ## Run all tests: also the long ones, those of containers where an engine is, and properties by many examples

@@ -68,17 +68,20 @@ EVIDENTLY = (
     "test_benchmarks.py",
 )
 
-# Hypothesis draws the same few examples in each run, so that a change fails by what it changed; `thorough` draws many
-# new ones (--hypothesis-profile). A machine that is busy makes no property untrue: there is no deadline.
-hypothesis.settings.register_profile("steady", max_examples=20, deadline=None, derandomize=True, database=None)
+# Hypothesis draws the same few examples in each run, so that a change fails by what it changed: `quick` for make
+# test-unit, else `steady`. `thorough` draws many new ones (--hypothesis-profile). A machine that is busy makes no
+# property untrue: there is no deadline.
+SAME_EXAMPLES = {"quick": 12, "steady": 20}
+for name, count in SAME_EXAMPLES.items():
+    hypothesis.settings.register_profile(name, max_examples=count, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("thorough", max_examples=100, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("steady")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
-    """Let `steady` draw no constants of the modules that are loaded: which these are hangs on the tests before."""
-    if hypothesis.settings.get_current_profile_name() == "steady":
+    """Draw no constants of the modules that are loaded for the same examples: which these are hangs on tests before."""
+    if hypothesis.settings.get_current_profile_name() in SAME_EXAMPLES:
         providers._get_local_constants = lambda: providers._local_constants
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "loan_default"
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -129,6 +131,7 @@ def may_import(room: str, imported: str) -> bool:
     return not of_ours or target in {room, *MAY_IMPORT[room]}
 
 
+@pytest.mark.slow
 def test_imports_go_one_way() -> None:
     imported = [(name, imported) for name in MODULES for imported in imported_by(name)]
     assert not [f"{name} imports {each}" for name, each in imported if not may_import(room_of(name), each)]

@@ -12,7 +12,7 @@ from loan_default.risk.contract.loading import load_contract
 from loan_default.risk.reviewed_file import CONF
 from loan_default_tests.risk.contract.drafts import Change, LoadChanged
 
-SHIPPED = yaml.safe_load((CONF / "contract.yaml").read_text(encoding="utf-8"))
+SHIPPED = yaml.load((CONF / "contract.yaml").read_bytes(), yaml.CSafeLoader)
 
 
 @pytest.fixture
