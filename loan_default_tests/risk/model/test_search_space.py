@@ -126,6 +126,15 @@ def test_a_mistake_is_one_sentence_that_names_its_section(
     assert re.search(rf"^{path}, line \d+: {re.escape(sentence)}", str(refusal.value), flags=re.MULTILINE)
 
 
+def test_an_end_that_is_missing_is_held_against_nothing(tmp_path: Path) -> None:
+    content = shipped_content()
+    content["xgboost"]["search"]["learning_rate"] = {"low": 2}
+    with pytest.raises(BadInput) as refusal:
+        load_search_space(write(tmp_path, content))
+    assert "learning_rate.high: the key is missing" in str(refusal.value)
+    assert "must be below" not in str(refusal.value)
+
+
 def test_a_file_that_turns_every_candidate_off_is_refused(tmp_path: Path) -> None:
     content = {name: {**section, "enabled": False} for name, section in shipped_content().items()}
     with pytest.raises(BadInput, match="every candidate is turned off, so none is fitted; write enabled: true in one"):

@@ -10,7 +10,7 @@ import json
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -35,6 +35,8 @@ class Span(Section):
         high: the most.
         log: whether they are drawn on a log scale.
     """
+
+    stand_ins: ClassVar[Mapping[str, Any]] = {"low": 1e-300, "high": 1e300}
 
     low: int | float
     high: int | float
