@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -57,6 +57,8 @@ class LoanField(Section):
         required: whether a file without the column is refused.
         nullable: whether a row may lack the value; by default where it is not required.
         strip: letters to cut off a number's text.
+        parts: the letters behind each part of a number that is written in several, with how many of the file's number
+            one of it is.
         format: of a month: directives of Python's strptime, several that differ on no text, or a count since a day.
         century: with `%y`: the hundred years that it means begin in this one.
         scale: the unit's number is the file's times this.
@@ -97,6 +99,7 @@ class LoanField(Section):
     required: bool = False
     nullable: bool = True
     strip: str = ""
+    parts: Mapping[str, Annotated[float, Field(gt=0)]] = Field(default={}, examples=["{yrs: 12, mon: 1}"])
     format: Formats = Field(default=(), examples=['"%Y-%m"'])
     century: int = Field(default=CENTURY, ge=1900, le=2000)
     scale: float = Field(default=1.0, gt=0)
@@ -158,7 +161,7 @@ class LoanField(Section):
             lacks = "unit" if self.unit is None else "range"
             yield Problem("a number needs a unit and a range; write unit: dollars, range: [0, 1000000]", (lacks,))
         if not is_number:
-            for key in (key for key in ("derived", "unit", "range", "scale", "strip") if self._says(key)):
+            for key in (key for key in ("derived", "unit", "range", "scale", "strip", "parts") if self._says(key)):
                 yield Problem(
                     f"{key} is of numbers alone, and its kind is {self.kind}; write kind: number, or delete {key}",
                     (key,),
@@ -174,6 +177,11 @@ class LoanField(Section):
         if cut := re.search(r"[-+\d]", self.strip):
             problem = f"strip holds {cut[0]}, which would be cut off numbers too; write the letters beside them"
             yield Problem(problem, ("strip",))
+        if self.strip and self.parts:
+            yield Problem("strip and parts say both what letters a number has; delete strip", ("strip",))
+        for letters in (letters for letters in self.parts if re.search(r"\d|^\W*$", letters)):
+            problem = f"parts: '{letters}' is no letters behind a number; write those of the file, as yrs or mon"
+            yield Problem(problem, ("parts",))
         if self.outside == "clip" and self.range is None:
             yield Problem("only a number with a range can be clipped; delete outside", ("outside",))
         if self.outside == "null" and not self.nullable:

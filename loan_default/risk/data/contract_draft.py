@@ -644,7 +644,7 @@ def _protected_lines(column: ColumnProfile, sign: str) -> Iterator[str]:
 
 def _number_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]:
     assert column.numbers is not None
-    unit, scale = _unit(column, name, money)
+    unit, scale = (TIME, 1) if column.parts else _unit(column, name, money)
     unit = column.suffix or unit
     low, high = _range(column, name, scale)
     scored = _OPINIONS.search(name) and not (column.money or _MONEY.search(name))
@@ -656,6 +656,8 @@ def _number_lines(column: ColumnProfile, name: str, money: str) -> Iterator[str]
         yield f"    scale: {scale}  # GUESS: {why} {unit} is so many times that"
     if column.suffix:
         yield f'    strip: " {column.suffix}"'
+    if column.parts:
+        yield f"    parts: {{{', '.join(f'{_text(letters)}: {months}' for letters, months in column.parts.items())}}}"
     yield f"    range: [{low:z.15g}, {high:z.15g}]  # GUESS"
     if column.words:
         meanings = ("0" if word.lower() in _ZEROS else "null" for word in column.words)

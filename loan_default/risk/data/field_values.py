@@ -27,6 +27,7 @@ from loan_default.risk.data.parsing import (
     numeric_words,
     read_month,
     read_number,
+    read_parts,
     source_column,
     translate_words,
     why_no_date,
@@ -220,6 +221,8 @@ def _number(field: LoanField, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
 def _number_of_file(field: LoanField, raw: pl.Expr, dtype: pl.DataType, files: FileFormat) -> pl.Expr:
     """Read a field's number as the file has it, before it is scaled."""
     percent = field.scale == 1 and (field.unit or "").startswith("percent")
+    if field.parts and not dtype.is_numeric():
+        return read_parts(as_text(raw, dtype), field.parts)
     return plain_number(raw, dtype, files, strip=field.strip, percent=percent)
 
 

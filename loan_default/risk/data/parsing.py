@@ -38,6 +38,7 @@ _CURRENCY = r"(\p{L}{0,3}\p{Sc}|\p{Lu}{3})?"
 # Figures in groups, or with a currency, as some lender writes them: 1.234,56, 1 234, R$ 5, (5.00), 5 EUR.
 _NUMBER_BY_OTHERS = rf"^[(+\-\s]*{_CURRENCY}[\s+-]*\d[\d.,'\u2019\s\x{{a0}}\x{{202f}}]*{_CURRENCY}[)\s-]*$"
 _NUMBER_WITH_LETTERS = r"^[-+]?\d+(\.\d+)?\s*\p{L}{3,}\.?$"
+_NUMBER_IN_PARTS = r"^\d+\s*\p{L}+\.?[\s,]*\d+\s*\p{L}+\.?$"
 # Dates as some lender writes them: 31/12/2012, 1.2.12, 2012.12.31, 201212, 20121231, Dec-12.
 _DATE_BY_OTHERS = (
     r"^(\d{1,2}[./ -]\d{1,2}[./ -]\d{2}(\d{2})?\b|\d{4}[./]\d{1,2}\b|"
@@ -140,6 +141,22 @@ def read_number(text: pl.Expr, files: FileFormat, *, percent: bool = False) -> p
     return number if inside is None else pl.when(inside.is_not_null()).then(-number).otherwise(number)
 
 
+def read_parts(text: pl.Expr, parts: Mapping[str, float]) -> pl.Expr:
+    """Read a stripped text such as `2yrs 3mon` as Float64; null where it is none of these parts, in their order.
+
+    Args:
+        text: what the file says.
+        parts: the letters behind each whole number, in any letter case, with what one of it counts.
+    """
+    pattern = "".join(rf"(?:(\d+)\s*{re.escape(letters)}\.?[\s,]*)?" for letters in parts)
+    pattern = f"(?i)^{pattern}$"
+    counts = (
+        text.str.extract(pattern, number).cast(pl.Float64, strict=False).fill_null(0.0) * each
+        for number, each in enumerate(parts.values(), start=1)
+    )
+    return pl.when(text.str.contains(pattern)).then(pl.sum_horizontal(counts))
+
+
 def why_no_number(text: pl.Expr, allowed: str) -> pl.Expr:
     """Say why `read_number` reads nothing from a value of a file, which may be a number by other signs."""
     must = f"it must be {allowed}"
@@ -147,6 +164,8 @@ def why_no_number(text: pl.Expr, allowed: str) -> pl.Expr:
     return (
         pl.when(text.str.contains(_NUMBER_BY_OTHERS))
         .then(pl.lit(f"{if_declared}; write it by them, or give those of the file: {must}"))
+        .when(text.str.contains(_NUMBER_IN_PARTS))
+        .then(pl.lit(f"is written in parts; say what each counts, as parts: {{yrs: 12, mon: 1}} of this field: {must}"))
         .when(text.str.contains(_NUMBER_WITH_LETTERS))
         .then(pl.lit(f"is no number alone; if the letters are its unit, say them as strip of this field: {must}"))
         .otherwise(pl.lit(f"is no number; {must}"))

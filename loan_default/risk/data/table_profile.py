@@ -14,6 +14,7 @@ from functools import cache, cached_property, reduce
 import polars as pl
 
 from loan_default.risk.contract.file_format import NOTHING
+from loan_default.risk.data.parsing import read_parts
 
 _NOTHING = [*map(str.lower, NOTHING)]
 MOST_LEVELS = 40  # of what counts as levels, and not as free text
@@ -60,7 +61,8 @@ _FORMATS: Mapping[str, str] = {
     "%Y%m%d": r"(19|20)\d{6}",
     "%Y%m": r"(19|20)\d{2}(0[1-9]|1[0-2])",
 }
-_SAMPLE_ROWS = 50  # of which most are of a format before all are tried
+_DURATION = re.compile(r"(?:\d+\s*(y|yrs?|years?)\.?[\s,]*)?(?:\d+\s*(m|mos?|mons?|mths?|months?)\.?)?", re.IGNORECASE)
+_SAMPLE_ROWS = 50  # of which most are of a format, or durations, before all are tried
 UNDECLARED = {"%b-%Y", "%Y-%m", "%Y-%m-%d"}  # formats that a month needs no `format` for
 
 
@@ -92,6 +94,7 @@ class ColumnProfile:
         integral: whether the numbers are whole.
         percent: whether they carry a percent sign.
         suffix: `months` or `years`, where each number has the word behind it.
+        parts: the letters of years and of months, with the months that one is, where durations are written by both.
         auc: how well the column alone tells defaulted from repaid loans, 0.5 to 1; None where no outcome is known.
     """
 
@@ -109,6 +112,7 @@ class ColumnProfile:
     codes: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     money: bool = False
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing_share(self) -> float:
@@ -212,7 +216,10 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
     counts = present.value_counts(sort=True)[values.name].to_list() if distinct <= MOST_LEVELS else []
     formats = tuple(_formats(present))
     suffix = next((word for word in _SUFFIXES if len(present) and present.str.contains(_SUFFIXES[word]).all()), "")
-    numbers = to_numbers(values.str.replace(r"\s*[A-Za-z]+$", "") if suffix else values, style)
+    if parts := _parts(present):
+        numbers = values.to_frame().select(read_parts(pl.col(values.name).str.strip_chars(), parts)).to_series()
+    else:
+        numbers = to_numbers(values.str.replace(r"\s*[A-Za-z]+$", "") if suffix else values, style)
     read = numbers.drop_nulls()
     words = values.filter(values.is_not_null() & numbers.is_null()).unique().sort().to_list()
     is_numeric = len(present) > 0 and not formats and not _are_padded(present) and _are_numbers(present, read, words)
@@ -231,7 +238,18 @@ def _profile(values: pl.Series, style: NumberStyle, outcome: pl.Series | None) -
         *((low, high), integral, percent, suffix, auc, codes),
         tuple(words) if len(words) <= _MOST_WORDS else (),
         money=money,
+        parts=parts,
     )
+
+
+def _parts(present: pl.Series) -> dict[str, int]:
+    """Return the letters of years and months where the values are durations of both, as `2yrs 3mon`."""
+    matches = [_DURATION.fullmatch(text) for text in present.head(_SAMPLE_ROWS).str.strip_chars()]
+    durations = [match for match in matches if match]
+    if not durations or len(durations) < _READ_SHARE * len(matches):
+        return {}
+    years, months = (dict.fromkeys(match[part].lower() for match in durations if match[part]) for part in (1, 2))
+    return {**dict.fromkeys(years, 12), **dict.fromkeys(months, 1)} if years and months else {}
 
 
 def _are_numbers(present: pl.Series, read: pl.Series, words: Sequence[str]) -> bool:

@@ -173,6 +173,17 @@ OF_FIELD = {  # the keys of a field more: its mistakes
     "kind: ordered, role: feature, levels: [A], risk: rising, required: true, missing: informative, description: d": [
         "field a: missing: informative is of a feature that a loan may lack, and no loan may lack it; delete missing"
     ],
+    "kind: number, role: support, strip: m, parts: {2: 1, yrs: 12}, description: d": [
+        "field a: parts: '2' is no letters behind a number; write those of the file, as yrs or mon",
+        'field a: parts: YAML reads the key 2 as no text; write "2" in quotes',
+        "field a: strip and parts say both what letters a number has; delete strip",
+    ],
+    "kind: text, role: segment, parts: {yrs: 12}, description: d": [
+        "field a: parts is of numbers alone, and its kind is text; write kind: number, or delete parts"
+    ],
+    "kind: number, role: support, parts: {yrs: 0}, description: d": [
+        "field a: parts.yrs: 0 is not allowed; write a number of more than 0"
+    ],
     "kind: nominal, role: feature, levels: [A, B], missing: informative, description: d": [
         "field a: missing: informative goes with a risk, as a model sees any other field's absence; delete missing"
     ],

@@ -426,6 +426,14 @@ def test_nil_is_nought_and_other_words_beside_numbers_are_missing(tmp_path: Path
     assert contract.by_name["other_debt"].words == {"NIL": 0, "refused": None}
 
 
+def test_a_duration_of_years_and_months_is_months(tmp_path: Path) -> None:
+    """As in books of India: they stood as texts, for reports alone."""
+    ages = pl.Series("AVERAGE.ACCT.AGE", [f"{number % 9}yrs {number % 12}mon" for number in range(ROWS)])
+    contract = load_draft(drafted(loans().with_columns(ages)), tmp_path)
+    field = next(field for field in contract.fields if field.column == ages.name)
+    assert (field.kind, field.unit, field.parts) == ("number", "months", {"yrs": 12, "mon": 1})
+
+
 def test_the_month_of_the_last_payment_is_proposed(tmp_path: Path) -> None:
     """Of loans that still run, an outcome is known by it before the term is over."""
     table = RUNNING.with_columns(pl.Series("Last EMI Paid On", ["31-Mar-2021", "01-Apr-2021"] * (ROWS // 2)))

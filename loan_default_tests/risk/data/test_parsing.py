@@ -180,6 +180,17 @@ def test_a_number_written_in_a_declared_format_reads_back(written: Written, blan
     assert read_column([written.text + "%"], "amount", book) == ["rejected"]
 
 
+@given(st.integers(0, 40), st.integers(0, 400), st.sampled_from(["{}yrs {}mon", " {} Yr. , {} MON", "{}yr{}mon."]))
+def test_a_number_written_in_parts_is_their_sum(years: int, months: int, form: str) -> None:
+    book = small_book(fields={"amount": {"parts": {"yrs": 12, "yr": 12, "mon": 1}, "unit": "months", "scale": 2}})
+    texts = [form.format(years, months), f"{months} mon", f"{years}yrs", f"{months}mon {years}yrs", "5", "none"]
+    assert read_column(texts, "amount", book) == [
+        *(2.0 * (12 * years + months), 2.0 * months, 24.0 * years),
+        *("rejected", "rejected", None),
+    ]
+    assert read_column(pl.Series([float(months)]), "amount", book) == [2.0 * months]
+
+
 @given(st.text("0123456789.,-+()$ %e'", max_size=9) | st.text(PRINTED, max_size=4), st.booleans())
 def test_signs_are_what_is_declared_and_no_text_is_taken_as_absent(text: str, brackets: bool) -> None:
     keys = {"currency": ["$"], "negative_in_brackets": brackets}

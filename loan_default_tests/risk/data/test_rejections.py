@@ -39,6 +39,7 @@ BAD: dict[str, list[tuple[str | None, str, str]]] = {
         ("5 EUR", "revol_bal: unreadable number", "under files (decimal, thousands, currency)"),
         ("2015-01-01", "revol_bal: unreadable number", "is no number; it must be"),
         ("5 dollars", "revol_bal: unreadable number", "if the letters are its unit, say them as strip of this"),
+        ("2 yrs 3 mos", "revol_bal: unreadable number", "parts; say what each counts, as parts: {yrs: 12, mon: 1}"),
     ],
     "loan_status": [
         ("Sold", "loan_status: unknown status", "is no status that the contract lists: Charged Off, "),
