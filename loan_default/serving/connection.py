@@ -412,7 +412,7 @@ class Connection(asyncio.Protocol):
     @property
     def _is_free(self) -> bool:
         """Tell whether the next reply can be written now."""
-        return self._task is None and not self._pending and self._blocked_since is None
+        return self.waits and self._blocked_since is None
 
     def _respond(self, request: Request, reply: Reply | None) -> None:
         """Answer a request, with the reply if there is one already, when those before it are answered."""
